@@ -1,0 +1,168 @@
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <linux/membarrier.h>
+#include <pthread.h>
+#include <sched.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int capacity, int *count, bool *truncated) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int) * CLINUX_MAX_FDS)];
+    struct cmsghdr align;
+  } control;
+  struct iovec vector = {.iov_base = buffer, .iov_len = length};
+  struct msghdr message = {
+      .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof control.bytes};
+  *count = 0;
+  *truncated = false;
+  ssize_t n;
+  do {
+    n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+  } while (n < 0 && errno == EINTR);
+  if (n < 0) return -errno;
+  if (message.msg_flags & MSG_CTRUNC) *truncated = true;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&message); c != NULL; c = CMSG_NXTHDR(&message, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS || c->cmsg_len < CMSG_LEN(0)) continue;
+    size_t received = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < received; i++) {
+      int fd;
+      memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
+      if (*count < capacity) {
+        fds[(*count)++] = fd;
+      } else {
+        close(fd);
+        *truncated = true;
+      }
+    }
+  }
+  return n;
+}
+
+ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fds, int count) {
+  union {
+    char bytes[CMSG_SPACE(sizeof(int) * CLINUX_MAX_FDS)];
+    struct cmsghdr align;
+  } control;
+  struct iovec vector = {.iov_base = (void *)buffer, .iov_len = length};
+  struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1};
+  if (count < 0 || count > CLINUX_MAX_FDS) return -EINVAL;
+  if (count > 0) {
+    memset(&control, 0, sizeof control);
+    message.msg_control = control.bytes;
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);
+    struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+    memcpy(CMSG_DATA(c), fds, sizeof(int) * (size_t)count);
+  }
+  ssize_t n;
+  do {
+    n = sendmsg(socket, &message, MSG_NOSIGNAL);
+  } while (n < 0 && errno == EINTR);
+  return n < 0 ? -errno : n;
+}
+
+int clinux_peer(int socket, int *pid, unsigned *uid, unsigned *gid) {
+  struct ucred credentials;
+  socklen_t length = sizeof credentials;
+  if (getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &length) < 0) return -errno;
+  *pid = credentials.pid;
+  *uid = credentials.uid;
+  *gid = credentials.gid;
+  return 0;
+}
+
+int clinux_accept(int socket) {
+  int fd;
+  do {
+    fd = accept4(socket, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  } while (fd < 0 && errno == EINTR);
+  return fd < 0 ? -errno : fd;
+}
+
+int clinux_memfd(const char *name) {
+  int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  return fd < 0 ? -errno : fd;
+}
+
+int clinux_filesystem(int fd, int64_t *type) {
+  struct statfs s;
+  if (fstatfs(fd, &s) < 0) return -errno;
+  *type = (int64_t)(uint32_t)s.f_type;
+  return 0;
+}
+
+int clinux_size(int fd, int64_t *size, int64_t *block) {
+  struct stat s;
+  if (fstat(fd, &s) < 0) return -errno;
+  *size = s.st_size;
+  *block = s.st_blksize;
+  return 0;
+}
+
+int clinux_status_flags(int fd) {
+  int flags = fcntl(fd, F_GETFL);
+  return flags < 0 ? -errno : flags;
+}
+
+int clinux_set_status_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0; }
+
+int clinux_duplicate(int fd) {
+  int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy < 0 ? -errno : copy;
+}
+
+int clinux_pin(const int *cpus, int count) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (int i = 0; i < count; i++) {
+    if (cpus[i] < 0 || cpus[i] >= CPU_SETSIZE) return -EINVAL;
+    CPU_SET(cpus[i], &set);
+  }
+  return -pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+}
+
+int clinux_allowed_cpus(int *cpus, int capacity) {
+  cpu_set_t set;
+  int found = 0;
+  int error = pthread_getaffinity_np(pthread_self(), sizeof set, &set);
+  if (error != 0) return -error;
+  for (int i = 0; i < CPU_SETSIZE; i++) {
+    if (!CPU_ISSET(i, &set)) continue;
+    if (found < capacity) cpus[found] = i;
+    found++;
+  }
+  return found;
+}
+
+void clinux_name_thread(const char *name) {
+  char kept[16];
+  strncpy(kept, name, sizeof kept - 1);
+  kept[sizeof kept - 1] = 0;
+  pthread_setname_np(pthread_self(), kept);
+}
+
+int clinux_membarrier_register(void) {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0 ? -errno : 0;
+}
+
+int clinux_membarrier(void) {
+  return syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0) < 0 ? -errno : 0;
+}
+
+int clinux_futex_wait(const uint32_t *word, uint32_t expected, int64_t nanoseconds) {
+  struct timespec timeout = {.tv_sec = nanoseconds / 1000000000, .tv_nsec = nanoseconds % 1000000000};
+  long r = syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, expected, nanoseconds < 0 ? NULL : &timeout, NULL, 0);
+  return r < 0 ? -errno : 0;
+}
+
+int clinux_futex_wake(const uint32_t *word, int count) {
+  long r = syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
+  return r < 0 ? -errno : 0;
+}

@@ -1,0 +1,123 @@
+// What Swift cannot import from the C library or the kernel headers, and nothing else.
+//
+// This header must not define _GNU_SOURCE: Swift reads it without, and clang modules that disagree about it do not
+// link types together. Functions that need it live in CLinux.c.
+#ifndef CLINUX_H
+#define CLINUX_H
+
+#include <poll.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/timerfd.h>
+#include <sys/types.h>
+#include <sys/un.h>
+#include <time.h>
+
+// MARK: Descriptor passing (sendmsg(2), recvmsg(2), SCM_RIGHTS)
+
+/// The number of descriptors a single call of clinux_receive can take.
+#define CLINUX_MAX_FDS 32
+
+/// Receives bytes and descriptors. Descriptors beyond `capacity` are closed and make `*truncated` true, as does
+/// MSG_CTRUNC. Received descriptors have FD_CLOEXEC. Returns the byte count, 0 at the end of the stream, or -errno.
+ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int capacity, int *count, bool *truncated);
+
+/// Sends bytes and descriptors without SIGPIPE. Returns the byte count or -errno.
+ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fds, int count);
+
+// MARK: Sockets
+
+/// Credentials of the peer of a connected Unix socket. Returns 0 or -errno.
+int clinux_peer(int socket, int *pid, unsigned *uid, unsigned *gid);
+/// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC. Returns the descriptor or -errno.
+int clinux_accept(int socket);
+
+// MARK: Files
+
+/// memfd_create(2), close-on-exec, sealable. Returns the descriptor or -errno.
+int clinux_memfd(const char *name);
+/// The f_type of fstatfs(2). Returns 0 or -errno.
+int clinux_filesystem(int fd, int64_t *type);
+/// The size in bytes and the block size of fstat(2). Returns 0 or -errno.
+int clinux_size(int fd, int64_t *size, int64_t *block);
+/// fcntl(F_GETFL). Returns the flags or -errno.
+int clinux_status_flags(int fd);
+/// fcntl(F_SETFL). Returns 0 or -errno.
+int clinux_set_status_flags(int fd, int flags);
+/// fcntl(F_DUPFD_CLOEXEC). Returns the new descriptor or -errno.
+int clinux_duplicate(int fd);
+
+#define CLINUX_TMPFS_MAGIC 0x01021994
+#define CLINUX_HUGETLBFS_MAGIC 0x958458f6
+
+// MARK: Threads
+
+/// Binds the calling thread to the given CPUs. Returns 0 or -errno.
+int clinux_pin(const int *cpus, int count);
+/// Writes up to `capacity` numbers of the CPUs the calling thread may run on. Returns how many there are, or -errno.
+int clinux_allowed_cpus(int *cpus, int capacity);
+/// Names the calling thread (15 bytes at most are kept).
+void clinux_name_thread(const char *name);
+/// membarrier(2), private expedited. The first makes the process ready for it. Both return 0 or -errno.
+int clinux_membarrier_register(void);
+int clinux_membarrier(void);
+/// futex(2), private. Waiting takes nanoseconds; negative waits for ever. Returns 0 or -errno.
+int clinux_futex_wait(const uint32_t *word, uint32_t expected, int64_t nanoseconds);
+int clinux_futex_wake(const uint32_t *word, int count);
+
+// MARK: Clocks
+
+static inline uint64_t clinux_monotonic_nanoseconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+// MARK: Memory shared with a peer that may write to it at any time
+//
+// Every access to such memory is one of these: a single fetch or store of the given width, never torn, never repeated
+// by the compiler.
+
+static inline uint16_t clinux_load_u16(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); }
+static inline uint32_t clinux_load_u32(const void *p) { return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); }
+static inline uint64_t clinux_load_u64(const void *p) { return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); }
+static inline uint16_t clinux_load_acquire_u16(const void *p) {
+  return __atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE);
+}
+static inline uint32_t clinux_load_acquire_u32(const void *p) {
+  return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
+}
+static inline void clinux_store_u16(void *p, uint16_t v) { __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELAXED); }
+static inline void clinux_store_u32(void *p, uint32_t v) { __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELAXED); }
+static inline void clinux_store_u64(void *p, uint64_t v) { __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED); }
+static inline void clinux_store_release_u16(void *p, uint16_t v) {
+  __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELEASE);
+}
+static inline void clinux_store_release_u32(void *p, uint32_t v) {
+  __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELEASE);
+}
+static inline uint32_t clinux_exchange_u32(void *p, uint32_t v) {
+  return __atomic_exchange_n((uint32_t *)p, v, __ATOMIC_SEQ_CST);
+}
+static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+/// Orders the compiler only; the other side pays with membarrier(2).
+static inline void clinux_compiler_fence(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
+static inline void clinux_copy(void *to, const void *from, size_t length) { memcpy(to, from, length); }
+static inline void clinux_prefetch(const void *p) { __builtin_prefetch(p); }
+static inline void clinux_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ __volatile__("yield");
+#endif
+}
+
+#endif
