@@ -17,6 +17,8 @@ let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: 
 let package = Package(
   name: "vdpa",
   products: [
+    .library(name: "Virtio", targets: ["Virtio"]),
+    .library(name: "VDPA", targets: ["VDPA"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -26,6 +28,8 @@ let package = Package(
   targets: [
     // Modules, in the order of docs/architecture.md: a target imports only what stands here.
     .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: settings),
+    .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

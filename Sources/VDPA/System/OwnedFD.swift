@@ -1,0 +1,47 @@
+internal import CLinux
+internal import Glibc
+public import SystemPackage
+
+/// A file descriptor with shared ownership: it is closed when its last owner lets go.
+///
+/// Kick, call and error descriptors of a vring are used by a session, a device and a worker at once; none of them may
+/// see the number reused for another file while it still holds it.
+public final class OwnedFD: Sendable {
+  /// The descriptor. Valid for as long as this object is alive; never close it.
+  public let descriptor: FileDescriptor
+
+  /// Takes over `descriptor`, which nobody else may close from now on.
+  public init(adopting descriptor: FileDescriptor) {
+    self.descriptor = descriptor
+  }
+
+  deinit {
+    try? descriptor.close()
+  }
+
+  /// The descriptor's number.
+  public var rawValue: CInt { descriptor.rawValue }
+
+  /// A second descriptor of the same open file description (`fcntl(F_DUPFD_CLOEXEC)`).
+  ///
+  /// - Throws: `Errno`, when the process has no descriptor left.
+  public func duplicate() throws(Errno) -> OwnedFD {
+    let copy = clinux_duplicate(rawValue)
+    guard copy >= 0 else { throw Errno(rawValue: -copy) }
+    return OwnedFD(adopting: FileDescriptor(rawValue: copy))
+  }
+
+  /// What kind of file this is, as far as the kernel tells by its name: `anon_inode:[eventfd]`, `/memfd:name (deleted)`,
+  /// a path.
+  public var kernelName: String {
+    unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
+      guard let base = buffer.baseAddress else { return "" }
+      let length = unsafe readlink("/proc/self/fd/\(rawValue)", base, buffer.count)
+      guard length > 0 else { return "" }
+      return unsafe String(decoding: UnsafeRawBufferPointer(start: base, count: length), as: UTF8.self)
+    }
+  }
+
+  /// Whether this is an eventfd, the only kind of file that may be a kick or call descriptor here.
+  public var isEventFD: Bool { kernelName == "anon_inode:[eventfd]" }
+}
