@@ -50,7 +50,7 @@ package final class Epoll: Sendable {
   private func control(
     _ operation: CInt, _ descriptor: FileDescriptor, _ token: UInt64, _ interest: Interest
   ) throws(Errno) {
-    var event = epoll_event(events: interest.rawValue, data: epoll_data_t(u64: token))
+    var event = unsafe epoll_event(events: interest.rawValue, data: epoll_data_t(u64: token))
     guard unsafe epoll_ctl(fd.rawValue, operation, descriptor.rawValue, &event) == 0 else {
       throw Errno(rawValue: errno)
     }
@@ -70,7 +70,7 @@ package final class Epoll: Sendable {
       guard count > 0 else { return 0 }
       for i in 0..<Int(count) {
         let event = unsafe buffer[i]
-        body(Event(token: unsafe event.data.u64, interest: Interest(rawValue: event.events)))
+        unsafe body(Event(token: event.data.u64, interest: Interest(rawValue: event.events)))
       }
       return Int(count)
     }

@@ -8,7 +8,7 @@ public enum EventFD {
   ///
   /// - Throws: `Errno`, when the process or the system has no descriptor left.
   public static func make() throws(Errno) -> OwnedFD {
-    let fd = unsafe eventfd(0, CInt(EFD_CLOEXEC) | CInt(EFD_NONBLOCK))
+    let fd = eventfd(0, CInt(EFD_CLOEXEC) | CInt(EFD_NONBLOCK))
     guard fd >= 0 else { throw Errno(rawValue: errno) }
     return OwnedFD(adopting: FileDescriptor(rawValue: fd))
   }

@@ -61,7 +61,7 @@ package final class PinnedThread: Sendable {
       defer { thread = nil }
       return thread
     }
-    if let handle { unsafe pthread_join(handle, nil) }
+    if let handle { pthread_join(handle, nil) }
   }
 
   /// The CPUs that the calling thread may run on.

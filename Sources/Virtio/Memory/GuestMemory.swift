@@ -1,0 +1,109 @@
+public import SystemPackage
+
+/// The memory of a guest at one moment: an immutable snapshot.
+///
+/// A change makes a new snapshot that shares the mappings which stay; a mapping goes away with the last snapshot that has
+/// it. Whoever works with guest memory holds a snapshot, so nothing is unmapped under it.
+public final class GuestMemory: Sendable {
+  /// A region and the mapping behind it.
+  private struct Mapped: Sendable {
+    let region: MemoryRegion
+    let mapping: MemoryMapping
+  }
+
+  /// How many regions a snapshot holds at most (vhost-user, CONFIGURE_MEM_SLOTS).
+  public static let maxRegions = 509
+
+  private let mapped: [Mapped]
+  /// The memory by guest physical address.
+  public let addressMap: AddressMap
+
+  /// The memory of a guest that has none.
+  public static let empty = GuestMemory()
+
+  private init() {
+    mapped = []
+    addressMap = .empty
+  }
+
+  private init(_ mapped: [Mapped]) throws(VirtioError) {
+    guard mapped.count <= GuestMemory.maxRegions else {
+      throw VirtioError(
+        .tooManyRegions, "\(mapped.count) memory regions are more than the \(GuestMemory.maxRegions) that are served")
+    }
+    let byUser = mapped.map(\.region).sorted { $0.userAddress < $1.userAddress }
+    for (one, next) in zip(byUser, byUser.dropFirst()) where next.userAddress - one.userAddress < one.size {
+      throw VirtioError(.regionsOverlap, "memory regions \(one) and \(next) overlap in the front-end's addresses")
+    }
+    self.mapped = mapped.sorted { $0.region.guestAddress < $1.region.guestAddress }
+    addressMap = try AddressMap(
+      ranges: mapped.map { item in
+        AddressMap.Range(
+          start: item.region.guestAddress, size: item.region.size, access: .readWrite, mapping: item.mapping)
+      })
+  }
+
+  /// The regions by ascending guest address.
+  public var regions: [MemoryRegion] { mapped.map(\.region) }
+
+  /// The snapshot after a complete replacement of the memory (vhost-user, SET_MEM_TABLE).
+  ///
+  /// A region that was there before, equal in every number and backed by the same file, could keep its mapping; files
+  /// cannot be compared reliably by the numbers alone, so every region is mapped anew and the old mappings go with the
+  /// old snapshot.
+  ///
+  /// - Parameters:
+  ///   - table: The regions with their memory files.
+  ///   - policy: Which kinds of file are accepted.
+  /// - Throws: ``VirtioError``; then nothing has changed.
+  public static func table(
+    _ table: [(region: MemoryRegion, file: FileDescriptor)], policy: MemoryMapping.FilePolicy = .memoryOnly
+  ) throws(VirtioError) -> GuestMemory {
+    var mapped: [Mapped] = []
+    for (region, file) in table {
+      mapped.append(Mapped(region: region, mapping: try MemoryMapping(file: file, region: region, policy: policy)))
+    }
+    return try GuestMemory(mapped)
+  }
+
+  /// The snapshot with one more region (vhost-user, ADD_MEM_REG).
+  ///
+  /// - Throws: ``VirtioError``; then nothing has changed.
+  public func adding(
+    _ region: MemoryRegion, file: FileDescriptor, policy: MemoryMapping.FilePolicy = .memoryOnly
+  ) throws(VirtioError) -> GuestMemory {
+    let mapping = try MemoryMapping(file: file, region: region, policy: policy)
+    return try GuestMemory(mapped + [Mapped(region: region, mapping: mapping)])
+  }
+
+  /// The snapshot without one region (vhost-user, REM_MEM_REG).
+  ///
+  /// - Parameter region: Found by guest address, user address and size.
+  /// - Throws: ``VirtioError`` `noSuchRegion`.
+  public func removing(_ region: MemoryRegion) throws(VirtioError) -> GuestMemory {
+    let rest = mapped.filter { item in
+      item.region.guestAddress != region.guestAddress || item.region.userAddress != region.userAddress
+        || item.region.size != region.size
+    }
+    guard rest.count < mapped.count else {
+      throw VirtioError(.noSuchRegion, "memory region \(region) is not there, so it cannot be removed")
+    }
+    return try GuestMemory(rest)
+  }
+
+  /// The guest physical address of a piece of memory that the front-end named by its own address.
+  ///
+  /// - Parameters:
+  ///   - userAddress: An address in the front-end's process.
+  ///   - length: In bytes; all of it must lie in one region.
+  /// - Returns: nil when it does not.
+  public func guestAddress(ofUser userAddress: UInt64, length: UInt64) -> UInt64? {
+    for item in mapped {
+      let region = item.region
+      guard userAddress >= region.userAddress, userAddress - region.userAddress < region.size else { continue }
+      let offset = userAddress - region.userAddress
+      return region.size - offset >= length ? region.guestAddress + offset : nil
+    }
+    return nil
+  }
+}

@@ -1,0 +1,79 @@
+internal import CLinux
+internal import Glibc
+public import SystemPackage
+
+/// A memory file of a guest, or a part of one, mapped readable and writable into this process; unmapped when the last
+/// owner lets go.
+@safe public final class MemoryMapping: Sendable {
+  /// Which kinds of file may be memory.
+  public enum FilePolicy: Sendable {
+    /// memfd, tmpfs and hugetlbfs: files whose pages are memory.
+    case memoryOnly
+    /// Any file that can be mapped. An access can then block on a disk, a network or a process (FUSE), and with it the
+    /// worker that serves the queue and every other queue of that worker.
+    case anyFileAtTheRiskOfBlockedWorkers
+  }
+
+  // The mapping belongs to this object alone and is never replaced, so a pointer to it may cross threads; what it points
+  // to is shared with the guest and only ever accessed in ways that allow for that.
+  nonisolated(unsafe) private let base: UnsafeMutableRawPointer
+  private let length: Int
+  private let lead: Int
+
+  /// Maps the part of a file that a region describes.
+  ///
+  /// - Parameters:
+  ///   - file: The memory file; it may be closed afterwards.
+  ///   - region: Which part of it.
+  ///   - policy: Which kinds of file are accepted.
+  /// - Throws: ``VirtioError`` `wrongFileSystem`, `fileTooSmall` or `mappingFailed`.
+  public init(
+    file: FileDescriptor, region: MemoryRegion, policy: FilePolicy = .memoryOnly
+  ) throws(VirtioError) {
+    var fileSystem: Int64 = 0
+    var size: Int64 = 0
+    var block: Int64 = 0
+    let error = unsafe min(
+      clinux_filesystem(file.rawValue, &fileSystem), clinux_size(file.rawValue, &size, &block))
+    guard error == 0 else {
+      throw VirtioError(
+        .mappingFailed, "memory region \(region): its file cannot be examined", underlying: Errno(rawValue: -error))
+    }
+    let isHuge = fileSystem == Int64(CLINUX_HUGETLBFS_MAGIC)
+    guard isHuge || fileSystem == Int64(CLINUX_TMPFS_MAGIC) || policy == .anyFileAtTheRiskOfBlockedWorkers else {
+      throw VirtioError(
+        .wrongFileSystem,
+        "memory region \(region): its file is on a file system of type 0x\(String(fileSystem, radix: 16)), not memfd, "
+          + "tmpfs or hugetlbfs; give the guest memory from memory-backend-memfd, /dev/shm or /dev/hugepages")
+    }
+    guard size >= 0, region.fileOffset + region.size <= UInt64(size) else {
+      throw VirtioError(
+        .fileTooSmall, "memory region \(region) ends behind its file, which has \(size) bytes")
+    }
+    // A mapping starts at a page of the file, on hugetlbfs at a huge page, and covers whole ones.
+    let page = isHuge ? UInt64(max(block, 4096)) : UInt64(sysconf(CInt(_SC_PAGESIZE)))
+    let lead = region.fileOffset % page
+    let total = (region.size + lead + page - 1) / page * page
+    guard let length = Int(exactly: total) else {
+      throw VirtioError(.regionOutOfRange, "memory region \(region) is larger than this process can map")
+    }
+    let address = unsafe mmap(
+      nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.rawValue, off_t(region.fileOffset - lead))
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw VirtioError(
+        .mappingFailed, "memory region \(region): its file cannot be mapped", underlying: Errno(rawValue: errno))
+    }
+    // Guest memory does not belong into a core file of this process.
+    _ = unsafe madvise(address, length, MADV_DONTDUMP)
+    unsafe base = address
+    self.length = length
+    self.lead = Int(lead)
+  }
+
+  deinit {
+    _ = unsafe munmap(base, length)
+  }
+
+  /// Where the region starts in this process.
+  @unsafe package var start: UnsafeMutableRawPointer { unsafe base + lead }
+}

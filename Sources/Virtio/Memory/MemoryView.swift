@@ -1,0 +1,109 @@
+internal import CLinux
+
+/// What a device sees of memory while a burst lasts: sorted ranges of addresses and where they are in this process.
+///
+/// A view borrows the table of an ``AddressMap``; whoever holds a view keeps the map alive. Every access checks address
+/// and length against the table and the access against the range's permission, so nothing outside of it can be reached
+/// whatever address comes from the guest.
+@safe package struct MemoryView {
+  /// A range of addresses that is contiguous in this process.
+  @safe package struct Entry {
+    let start: UInt64
+    let end: UInt64
+    let host: UnsafeMutableRawPointer
+    let access: AddressMap.Access
+  }
+
+  private let entries: UnsafePointer<Entry>
+  private let count: Int
+  /// The entry that was hit last: buffers of one ring mostly come from one region.
+  private var last = 0
+
+  init(entries: UnsafePointer<Entry>, count: Int) {
+    unsafe self.entries = entries
+    self.count = count
+  }
+
+  /// The entry that covers `address`, nil when there is none.
+  @inline(__always) private mutating func find(_ address: UInt64) -> UnsafePointer<Entry>? {
+    if last < count {
+      let entry = unsafe entries + last
+      if unsafe address >= entry.pointee.start && address < entry.pointee.end { return unsafe entry }
+    }
+    return unsafe search(address)
+  }
+
+  @inline(never) private mutating func search(_ address: UInt64) -> UnsafePointer<Entry>? {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low &+ high) / 2
+      if unsafe address < entries[middle].start {
+        high = middle
+      } else if unsafe address >= entries[middle].end {
+        low = middle &+ 1
+      } else {
+        last = middle
+        return unsafe entries + middle
+      }
+    }
+    return nil
+  }
+
+  /// The longest piece from `address` on that is contiguous in this process.
+  ///
+  /// - Returns: Where it is and its length, at most `length`; nil when the address is not mapped for that access.
+  @unsafe @inline(__always) package mutating func segment(
+    at address: UInt64, length: UInt64, for access: AddressMap.Access
+  ) -> (host: UnsafeMutableRawPointer, length: Int)? {
+    guard let entry = unsafe find(address), unsafe entry.pointee.access.isSuperset(of: access) else { return nil }
+    let offset = unsafe address &- entry.pointee.start
+    let available = unsafe entry.pointee.end &- address
+    return unsafe (
+      entry.pointee.host + Int(truncatingIfNeeded: offset), Int(truncatingIfNeeded: min(length, available))
+    )
+  }
+
+  /// A piece that must lie in one range, as every part of a ring must.
+  ///
+  /// - Returns: Where it is; nil when it is not mapped, not for that access, or not in one range.
+  @unsafe package mutating func contiguous(
+    at address: UInt64, length: Int, for access: AddressMap.Access
+  ) -> UnsafeMutableRawPointer? {
+    guard let found = unsafe segment(at: address, length: UInt64(length), for: access),
+      unsafe found.length == length
+    else { return nil }
+    return unsafe found.host
+  }
+
+  /// Copies from guest memory, across adjacent ranges if need be.
+  ///
+  /// - Returns: False when a part is not mapped readable; the destination may then have been written in part.
+  @unsafe @inline(__always) package mutating func read(
+    _ address: UInt64, length: Int, to destination: UnsafeMutableRawPointer
+  ) -> Bool {
+    var address = address
+    var rest = length
+    var to = unsafe destination
+    while rest > 0 {
+      guard let found = unsafe segment(at: address, length: UInt64(rest), for: .read) else { return false }
+      unsafe clinux_copy(to, found.host, found.length)
+      rest &-= unsafe found.length
+      address &+= unsafe UInt64(found.length)
+      unsafe to += found.length
+    }
+    return true
+  }
+
+  /// Whether all of a piece is mapped for that access.
+  package mutating func covers(_ address: UInt64, length: UInt64, for access: AddressMap.Access) -> Bool {
+    var address = address
+    var rest = length
+    while rest > 0 {
+      guard let found = unsafe segment(at: address, length: rest, for: access) else { return false }
+      rest &-= unsafe UInt64(found.length)
+      address &+= unsafe UInt64(found.length)
+    }
+    return true
+  }
+}

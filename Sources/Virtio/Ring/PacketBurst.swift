@@ -1,0 +1,130 @@
+/// The packets of one burst, copied out of guest memory: a device works on these copies and never on shared memory.
+///
+/// The bytes lie in one arena, one packet behind the other, each as [header | payload] with the payload aligned to a
+/// cache line. A burst belongs to one thread; a worker has one and uses it for all its rings.
+@safe package final class PacketBurst {
+  /// One packet.
+  package struct Slot {
+    /// Where the header starts in the arena.
+    package var start: Int = 0
+    /// The length of header and payload in bytes.
+    package var length: Int = 0
+    /// The head of the chain it came from.
+    package var head: UInt16 = 0
+    /// What has become of it.
+    package var outcome: Outcome = .pending
+  }
+
+  /// What has become of a packet.
+  package enum Outcome: UInt8 {
+    /// It is in the arena.
+    case pending
+    /// It was longer than ``PacketBurst/maxLength`` and was not copied.
+    case oversized
+    /// It was written into buffers of the guest.
+    case delivered
+    /// It does not fit into the buffers that this guest gives, however many it gives.
+    case undeliverable
+  }
+
+  /// The most packets in a burst.
+  package static let capacity = 32
+  /// The longest packet with its header, in bytes: 64 KiB of payload and headers (virtio 1.2, §5.1.6.3.1).
+  package static let maxLength = 65562
+  /// The most pieces of guest memory that one packet is scattered over.
+  package static let maxSegments = 1024
+  /// How many descriptors a burst visits before it ends early.
+  package static let maxVisits = 4096
+
+  private static let arenaBytes = 4 * 65536
+  static let lead = 64
+
+  /// A piece of guest memory that is about to be written.
+  @safe struct Segment {
+    let host: UnsafeMutableRawPointer
+    let length: Int
+  }
+
+  let slots: UnsafeMutablePointer<Slot>
+  let arena: UnsafeMutableRawPointer
+  let segments: UnsafeMutablePointer<Segment>
+  /// How many slots are in use.
+  package internal(set) var count = 0
+  /// The first free byte of the arena, a multiple of 64.
+  var end = 0
+
+  /// A burst without packets; about 300 KiB, of which the system backs what is used.
+  package init() {
+    unsafe slots = .allocate(capacity: PacketBurst.capacity)
+    unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
+    unsafe arena = .allocate(byteCount: PacketBurst.arenaBytes, alignment: 64)
+    unsafe segments = .allocate(capacity: PacketBurst.maxSegments)
+  }
+
+  deinit {
+    unsafe slots.deallocate()
+    unsafe arena.deallocate()
+    unsafe segments.deallocate()
+  }
+
+  /// Forgets all packets.
+  package func clear() {
+    count = 0
+    end = 0
+  }
+
+  /// Where a packet's header has to start so that its payload starts on a cache line, nil when the arena is full.
+  @inline(__always) func place(headerLength: Int) -> Int? {
+    let start = end &+ PacketBurst.lead &- headerLength
+    return start &+ PacketBurst.maxLength <= PacketBurst.arenaBytes ? start : nil
+  }
+
+  /// A slot's values.
+  package subscript(index: Int) -> Slot {
+    precondition(index >= 0 && index < count)
+    return unsafe slots[index]
+  }
+
+  /// Adds a packet that the device itself has made.
+  ///
+  /// - Parameters:
+  ///   - length: Its payload in bytes.
+  ///   - headerLength: The header's length in bytes; the header is all zero.
+  ///   - fill: Writes the payload.
+  /// - Returns: Whether there was room.
+  package func append(length: Int, headerLength: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void) -> Bool {
+    guard count < PacketBurst.capacity, length <= PacketBurst.maxLength - headerLength,
+      let start = place(headerLength: headerLength)
+    else { return false }
+    unsafe (arena + start).initializeMemory(as: UInt8.self, repeating: 0, count: headerLength)
+    unsafe fill(UnsafeMutableRawBufferPointer(start: arena + start + headerLength, count: length))
+    unsafe slots[count] = Slot(start: start, length: headerLength + length)
+    count += 1
+    end = (start + headerLength + length + 63) & ~63
+    return true
+  }
+
+  /// Forgets what has become of the packets, so that the same ones can be sent again.
+  package func rearm() {
+    for i in 0..<count { unsafe slots[i].outcome = .pending }
+  }
+
+  /// Works on a packet's payload in place.
+  package func withPayload<R>(
+    _ index: Int, headerLength: Int, _ body: (UnsafeMutableRawBufferPointer) -> R
+  ) -> R {
+    let slot = self[index]
+    let length = max(slot.length - headerLength, 0)
+    return unsafe body(UnsafeMutableRawBufferPointer(start: arena + slot.start + headerLength, count: length))
+  }
+
+  /// Keeps the packets for which `isIncluded` holds, in order. Their heads are forgotten with the others.
+  package func filter(_ isIncluded: (Int) -> Bool) {
+    var kept = 0
+    for i in 0..<count where isIncluded(i) {
+      unsafe slots[kept] = slots[i]
+      kept += 1
+    }
+    count = kept
+  }
+}

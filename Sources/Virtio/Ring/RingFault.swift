@@ -1,0 +1,38 @@
+/// Why a ring is broken: what a driver wrote into it that no correct driver writes.
+///
+/// A broken ring stays broken until it is stopped and started again; nothing more is fetched from it or written to it.
+public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
+  /// The ring is in order.
+  case none
+  /// The available index has run ahead by more than the ring holds.
+  case availableIndex
+  /// A head or a `next` field names a descriptor that the ring does not have.
+  case descriptorIndex
+  /// A chain has more descriptors than the ring: it loops.
+  case chainLoop
+  /// A chain has an indirect table, which was not negotiated.
+  case indirect
+  /// A descriptor that the device reads comes after one that it writes, or stands where only the latter may be.
+  case descriptorOrder
+  /// A buffer is not, or not entirely, in guest memory.
+  case unmapped
+  /// A buffer is shorter than the header of its device type.
+  case shortBuffer
+  /// A packet would fill more pieces of memory than a burst keeps track of.
+  case tooManySegments
+
+  /// The reason in words.
+  public var description: String {
+    switch self {
+    case .none: "in order"
+    case .availableIndex: "the available index is ahead by more than the ring's size"
+    case .descriptorIndex: "a descriptor index is not below the ring's size"
+    case .chainLoop: "a descriptor chain is longer than the ring (a loop)"
+    case .indirect: "a descriptor is indirect, which was not negotiated"
+    case .descriptorOrder: "a device-readable descriptor stands where a device-writable one must be"
+    case .unmapped: "a buffer lies outside of guest memory"
+    case .shortBuffer: "a buffer is shorter than the packet header"
+    case .tooManySegments: "a packet would be scattered over more than \(PacketBurst.maxSegments) pieces of memory"
+    }
+  }
+}
