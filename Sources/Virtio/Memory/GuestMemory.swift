@@ -106,4 +106,15 @@ public final class GuestMemory: Sendable {
     }
     return nil
   }
+
+  /// What has to be unmapped from, and then mapped into, a table that follows guest memory, when `new` replaces this
+  /// snapshot. Regions whose mapping stays are in neither.
+  public func difference(to new: GuestMemory) -> (gone: [AddressMap.Range], come: [AddressMap.Range]) {
+    func rest(_ one: GuestMemory, without other: GuestMemory) -> [AddressMap.Range] {
+      zip(one.mapped, one.addressMap.ranges).filter { item, _ in
+        !other.mapped.contains { $0.region == item.region && $0.mapping === item.mapping }
+      }.map(\.1)
+    }
+    return (rest(self, without: new), rest(new, without: self))
+  }
 }

@@ -1,0 +1,58 @@
+public import Virtio
+
+/// Something that serves virtqueues: hardware behind an engine, or the software datapath.
+///
+/// All operations of one device run one at a time in its context (a thread of its own if
+/// ``DeviceAttributes/operationsMayBlock``, else the caller's). Every operation can fail; the framework logs the failure
+/// with the name of the socket, counts it, and takes the device away from it. What only some devices can do is not here
+/// but in ``capabilities``.
+public protocol Device: AnyObject {
+  /// What the device is and offers (design: `info_query`). Read before it is bound and at every negotiation.
+  var attributes: DeviceAttributes { get }
+
+  /// What this device can do beyond the mandatory operations. Read once, when the device appears.
+  var capabilities: DeviceCapabilities { get }
+
+  /// The virtio device became ready: guest memory, features and at least the type's first rings are there (design:
+  /// `dev_conf`).
+  ///
+  /// - Parameter setup: All there is to know. The memory stays valid until ``memoryChanged(from:to:)`` or ``close()``
+  ///   has returned.
+  /// - Throws: Any error; the device then behaves as if this had not been called.
+  func configure(_ setup: DeviceSetup) throws
+
+  /// The virtio device stopped (design: `dev_close`).
+  ///
+  /// When this returns, the device no longer reads or writes guest memory and no longer notifies the guest.
+  ///
+  /// - Returns: Where each ring that ``configure(_:)`` or ``setVring(_:enabled:)`` had started stands, in any order.
+  func close() -> [VringState]
+
+  /// A vring was enabled or disabled, started late, or got new kick or call descriptors (design: `vring_state_set`).
+  ///
+  /// May come before ``configure(_:)``, which then repeats it.
+  ///
+  /// - Parameters:
+  ///   - description: The vring, whole. For one that runs already, size, addresses and position are what they were.
+  ///   - enabled: Whether it is enabled.
+  /// - Throws: Any error; the vring is then as it was.
+  func setVring(_ description: VringDescription, enabled: Bool) throws
+
+  /// The front-end accepted features, or accepted them anew while running to switch dirty logging (design:
+  /// `feature_set`).
+  ///
+  /// - Throws: Any error; the features are then as they were.
+  func setFeatures(_ features: Features) throws
+
+  /// The guest has arrived by migration and now runs here (design: `migration_done`).
+  ///
+  /// - Throws: Any error.
+  func migrationDone() throws
+
+  /// Guest memory changed. The front-end keeps the rings quiet meanwhile.
+  ///
+  /// When this returns, the device uses nothing that `new` does not have.
+  ///
+  /// - Throws: Any error, for example when a ring is no longer in memory. The device then uses neither.
+  func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws
+}

@@ -1,0 +1,49 @@
+public import Virtio
+
+/// Everything that a device is configured with.
+public struct DeviceSetup: Sendable {
+  /// A vring and whether it is enabled.
+  public struct Vring: Sendable {
+    /// The vring.
+    public var description: VringDescription
+    /// Whether it is enabled: a disabled net ring is served without effect (packets from the guest are dropped).
+    public var isEnabled: Bool
+
+    /// A vring and whether it is enabled.
+    public init(_ description: VringDescription, isEnabled: Bool) {
+      self.description = description
+      self.isEnabled = isEnabled
+    }
+  }
+
+  /// The features that the guest's driver accepted, without those that belong to the protocol (26 and 30).
+  public var features: Features
+  /// The guest's memory.
+  public var memory: GuestMemory
+  /// The vrings that are started, by ascending index.
+  public var vrings: [Vring]
+  /// Who hears of what happens to the device by itself. May be called from any thread, not from within an operation.
+  public var observer: any DeviceObserver
+
+  /// A setup.
+  public init(features: Features, memory: GuestMemory, vrings: [Vring], observer: any DeviceObserver) {
+    self.features = features
+    self.memory = memory
+    self.vrings = vrings
+    self.observer = observer
+  }
+}
+
+/// Hears of what happens to a device by itself, outside of any operation.
+public protocol DeviceObserver: Sendable {
+  /// A device has something to report. Called on a thread of the device; it must return quickly.
+  func deviceReports(_ report: DeviceReport)
+}
+
+/// What a device reports by itself.
+public enum DeviceReport: Sendable, Hashable {
+  /// A vring was found broken and is no longer served; the others go on.
+  case vringBroken(index: Int, reason: String)
+  /// The device has failed and serves nothing any more.
+  case failed(reason: String)
+}

@@ -1,0 +1,88 @@
+internal import Synchronization
+internal import Virtio
+
+/// A claimed device in its context of execution: the only way to call it.
+///
+/// Operations run one at a time, in the order of the calls. For a device whose operations may block they run on a thread
+/// of its own, made at the first of them; for others on the caller's thread, before the call returns. Either way the
+/// completion is called exactly once, on the thread that ran the operation, under no lock.
+public final class DeviceContext: Sendable {
+  /// What an operation results in.
+  public typealias Completion<Value: Sendable> = @Sendable (Result<Value, VDPAError>) -> Void
+
+  /// The device with what the framework keeps for it. Only ever touched by one thread at a time.
+  struct Held {
+    let device: any Device
+    let capabilities: DeviceCapabilities
+    /// The memory that the device has been told about, nil while it is not configured.
+    var memory: GuestMemory?
+  }
+
+  /// Which device it is.
+  public let handle: DeviceHandle
+  /// The name of its engine's driver; `software` for engine −1.
+  public let driver: String
+  /// Who has claimed it.
+  public let owner: String
+  /// What it is and offers, as of when it was claimed.
+  public let attributes: DeviceAttributes
+  /// Whether it can stop single vrings.
+  public let canStopVrings: Bool
+  /// Whether it has a configuration space.
+  public let hasConfiguration: Bool
+  /// Its counters, if it counts.
+  public let statistics: (any DeviceStatistics)?
+
+  private let held: Mutex<Held>
+  private let queue: SerialThread?
+  private let released: Mutex<(@Sendable () -> Void)?>
+
+  init(
+    _ device: sending any Device, handle: DeviceHandle, driver: String, owner: String,
+    released: @escaping @Sendable () -> Void
+  ) {
+    self.handle = handle
+    self.driver = driver
+    self.owner = owner
+    let capabilities = device.capabilities
+    attributes = device.attributes
+    canStopVrings = capabilities.vringControl != nil
+    hasConfiguration = capabilities.configuration != nil
+    statistics = capabilities.statistics
+    queue = attributes.operationsMayBlock ? SerialThread(name: "vdpa-\(handle.engine.id)/\(handle.device)") : nil
+    held = Mutex(Held(device: device, capabilities: capabilities, memory: nil))
+    self.released = Mutex(released)
+  }
+
+  /// Gives the device back. It must have been closed. Calling it again does nothing.
+  public func release() {
+    let released = self.released.withLock { released in
+      defer { released = nil }
+      return released
+    }
+    guard let released else { return }
+    if let queue { queue.finish(released) } else { released() }
+  }
+
+  /// Runs one operation in the context.
+  ///
+  /// - Parameters:
+  ///   - name: The operation's name for the error.
+  ///   - body: What to do.
+  ///   - completion: Called with the result; an error names owner, device and operation.
+  func perform<Value: Sendable>(
+    _ name: String, _ body: @escaping @Sendable (inout Held) throws -> Value, completion: @escaping Completion<Value>
+  ) {
+    let operation: @Sendable () -> Void = { [self] in
+      let result: Result<Value, VDPAError>
+      do {
+        result = .success(try held.withLock { held in try body(&held) })
+      } catch {
+        result = .failure(
+          VDPAError(.operationFailed, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)"))
+      }
+      completion(result)
+    }
+    if let queue { queue.run(operation) } else { operation() }
+  }
+}
