@@ -19,6 +19,7 @@ let package = Package(
   products: [
     .library(name: "Virtio", targets: ["Virtio"]),
     .library(name: "VDPA", targets: ["VDPA"]),
+    .library(name: "Datapath", targets: ["Datapath"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -30,6 +31,7 @@ let package = Package(
     .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
     .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: settings),
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
+    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

@@ -92,12 +92,12 @@
   ///   - headerLength: The header's length in bytes; the header is all zero.
   ///   - fill: Writes the payload.
   /// - Returns: Whether there was room.
-  package func append(length: Int, headerLength: Int, _ fill: (UnsafeMutableRawBufferPointer) -> Void) -> Bool {
+  package func append(length: Int, headerLength: Int, _ fill: (inout MutableSpan<UInt8>) -> Void) -> Bool {
     guard count < PacketBurst.capacity, length <= PacketBurst.maxLength - headerLength,
       let start = place(headerLength: headerLength)
     else { return false }
     unsafe (arena + start).initializeMemory(as: UInt8.self, repeating: 0, count: headerLength)
-    unsafe fill(UnsafeMutableRawBufferPointer(start: arena + start + headerLength, count: length))
+    withBytes(at: start + headerLength, count: length, fill)
     unsafe slots[count] = Slot(start: start, length: headerLength + length)
     count += 1
     end = (start + headerLength + length + 63) & ~63
@@ -111,11 +111,18 @@
 
   /// Works on a packet's payload in place.
   package func withPayload<R>(
-    _ index: Int, headerLength: Int, _ body: (UnsafeMutableRawBufferPointer) -> R
+    _ index: Int, headerLength: Int, _ body: (inout MutableSpan<UInt8>) -> R
   ) -> R {
     let slot = self[index]
-    let length = max(slot.length - headerLength, 0)
-    return unsafe body(UnsafeMutableRawBufferPointer(start: arena + slot.start + headerLength, count: length))
+    return withBytes(at: slot.start + headerLength, count: max(slot.length - headerLength, 0), body)
+  }
+
+  /// Lends out a part of the arena that `place(headerLength:)` has made room for.
+  private func withBytes<R>(at start: Int, count: Int, _ body: (inout MutableSpan<UInt8>) -> R) -> R {
+    let bytes = unsafe UnsafeMutableBufferPointer(
+      start: (arena + start).assumingMemoryBound(to: UInt8.self), count: count)
+    var span = unsafe bytes.mutableSpan
+    return body(&span)
   }
 
   /// Keeps the packets for which `isIncluded` holds, in order. Their heads are forgotten with the others.

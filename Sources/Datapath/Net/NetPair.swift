@@ -1,0 +1,101 @@
+internal import Synchronization
+internal import VDPA
+internal import Virtio
+
+/// A queue pair of a software net device: the unit that a worker serves.
+final class NetPair: Sendable {
+  /// The two vrings, from the guest's point of view; nil while they are stopped.
+  struct Rings {
+    var receive: NetVring?
+    var transmit: NetVring?
+  }
+
+  /// What the owner works on.
+  struct State {
+    var rings = Rings()
+    var port: any NetPort
+    var observer: (any DeviceObserver)?
+  }
+
+  let name: String
+  let worker: Worker
+  /// The number that the worker knows the pair by.
+  let id = Atomic<UInt64>(0)
+  /// Whether a vring of the pair has no kick descriptor.
+  let needsPolling = Atomic<Bool>(false)
+  let receiveCounters = VringCounters()
+  let transmitCounters = VringCounters()
+  private let ownership: BurstOwnership<State>
+
+  init(name: String, worker: Worker, port: sending any NetPort) {
+    self.name = name
+    self.worker = worker
+    ownership = BurstOwnership(State(port: port))
+  }
+
+  // MARK: The worker
+
+  /// Serves the pair once.
+  ///
+  /// - Parameter isPolled: Whether the worker looks again by itself; if not, the guest is asked for kicks as soon as there
+  ///   is nothing left to do.
+  /// - Returns: How much was done, 0 for nothing.
+  func serve(_ burst: PacketBurst, isPolled: Bool) -> Int {
+    let turn = ownership.burst { state -> (work: Int, faults: [(Int, RingFault)], observer: (any DeviceObserver)?) in
+      state.rings.wantKicks(false)
+      var work = state.serve(burst)
+      if work == 0 && !isPolled {
+        state.rings.wantKicks(true)
+        work = state.serve(burst)
+      }
+      let faults = state.rings.takeFaults()
+      return (work, faults, faults.isEmpty ? nil : state.observer)
+    }
+    guard let turn else { return 0 }
+    // Told outside of the burst: whoever hears of it may want to change the pair.
+    for (index, fault) in turn.faults {
+      turn.observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
+    }
+    return turn.work
+  }
+
+  /// Counts a kick; only the worker writes these counters while it serves the pair.
+  func countKick(isTransmit: Bool) {
+    (isTransmit ? transmitCounters : receiveCounters).add(.kicks, 1)
+  }
+
+  // MARK: The control side
+
+  /// Changes the pair between two bursts.
+  func change<Result>(_ body: (inout State) throws -> Result) throws -> Result {
+    let result = try ownership.exclusively(name) { state in
+      let result = try body(&state)
+      let vrings = [state.rings.receive, state.rings.transmit].compactMap { $0 }
+      needsPolling.store(vrings.contains { $0.kick == nil }, ordering: .relaxed)
+      return result
+    }
+    worker.nudge()
+    return result
+  }
+}
+
+extension NetPair.State {
+  fileprivate mutating func serve(_ burst: PacketBurst) -> Int {
+    guard rings.transmit?.isEnabled != false else { return rings.transmit?.discard(burst) ?? 0 }
+    return port.serve(&rings, burst)
+  }
+}
+
+extension NetPair.Rings {
+  fileprivate mutating func wantKicks(_ wanted: Bool) {
+    receive?.wantKicks(wanted)
+    transmit?.wantKicks(wanted)
+  }
+
+  @inline(__always) fileprivate mutating func takeFaults() -> [(Int, RingFault)] {
+    var faults: [(Int, RingFault)] = []
+    if let fault = receive?.takeFault() { faults.append((receive?.index ?? 0, fault)) }
+    if let fault = transmit?.takeFault() { faults.append((transmit?.index ?? 0, fault)) }
+    return faults
+  }
+}

@@ -1,0 +1,168 @@
+internal import VDPA
+internal import Virtio
+
+/// A running vring of a net device with all that serving it takes. Belongs to whoever owns its pair at the time.
+struct NetVring {
+  let index: Int
+  let size: Int
+  let addresses: (descriptor: UInt64, avail: UInt64, used: UInt64)
+  var ring: SplitDeviceRing
+  /// Keeps what `ring` points to alive.
+  var memory: GuestMemory
+  var kick: OwnedFD?
+  var call: OwnedFD?
+  var isEnabled: Bool
+  let headerLength: Int
+  let isMergeable: Bool
+  let counters: VringCounters
+  /// Whether the guest has been told that it need not kick.
+  private var kicksWanted: Bool?
+  /// Whether the fault has been reported.
+  private var isFaultReported = false
+
+  init(
+    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters
+  ) throws {
+    let description = vring.description
+    index = description.index
+    size = description.size
+    addresses = (description.descriptor, description.avail, description.used)
+    let area = try NetVring.area(size: size, addresses: addresses, memory: memory)
+    ring = SplitDeviceRing(
+      area: area, nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
+    self.memory = memory
+    kick = description.kick
+    call = description.call
+    isEnabled = vring.isEnabled
+    headerLength = NetHeader.length(for: features)
+    isMergeable = features.contains(.netMergeableBuffers)
+    self.counters = counters
+  }
+
+  private static func area(
+    size: Int, addresses: (descriptor: UInt64, avail: UInt64, used: UInt64), memory: GuestMemory
+  ) throws -> SplitRingArea {
+    try SplitRingArea(
+      layout: SplitRingLayout(size: size), descriptor: addresses.descriptor, avail: addresses.avail,
+      used: addresses.used, memory: memory.addressMap.view)
+  }
+
+  /// The same ring in another snapshot of guest memory.
+  mutating func move(to memory: GuestMemory) throws {
+    ring.area = try NetVring.area(size: size, addresses: addresses, memory: memory)
+    self.memory = memory
+  }
+
+  var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
+
+  // MARK: Bursts
+
+  /// How many buffers the guest offers.
+  @inline(__always) mutating func pending() -> Int { ring.pending() }
+
+  /// Takes packets from the guest into an empty burst.
+  mutating func dequeue(into burst: PacketBurst, limit: Int) -> Int {
+    burst.clear()
+    return ring.dequeueBurst(into: burst, limit: limit, memory: memory.addressMap.view, headerLength: headerLength)
+  }
+
+  /// Returns the first `count` of `taken` packets to the guest as sent and puts the others back.
+  mutating func complete(_ burst: PacketBurst, count: Int, taken: Int) {
+    ring.complete(burst, first: 0, count: count)
+    if taken > count { ring.giveBack(taken - count) }
+    guard count > 0 else { return }
+    var bytes = 0
+    var oversized = 0
+    for i in 0..<count {
+      let slot = burst[i]
+      bytes &+= slot.length &- headerLength
+      if slot.outcome == .oversized {
+        oversized &+= 1
+        bytes &+= headerLength
+      }
+    }
+    counters.add(.packets, count - oversized)
+    counters.add(.bytes, bytes)
+    if oversized > 0 {
+      counters.add(.oversized, oversized)
+      counters.add(.dropped, oversized)
+    }
+    notify()
+  }
+
+  /// Gives packets to the guest.
+  ///
+  /// - Returns: How many were given or cannot be given at all; the others wait for buffers.
+  mutating func enqueue(_ burst: PacketBurst) -> Int {
+    let before = ring.nextUsed
+    let count = ring.enqueueBurst(
+      from: burst, first: 0, memory: memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
+    var packets = 0
+    var bytes = 0
+    var undeliverable = 0
+    for i in 0..<count {
+      let slot = burst[i]
+      switch slot.outcome {
+      case .delivered:
+        packets &+= 1
+        bytes &+= slot.length &- headerLength
+      case .undeliverable: undeliverable &+= 1
+      case .pending, .oversized: break
+      }
+    }
+    if packets > 0 {
+      counters.add(.packets, packets)
+      counters.add(.bytes, bytes)
+    }
+    if undeliverable > 0 {
+      counters.add(.oversized, undeliverable)
+      counters.add(.dropped, undeliverable)
+    }
+    if ring.nextUsed != before { notify() }
+    return count
+  }
+
+  /// Takes packets from the guest and drops them, as a disabled ring must (vhost-user, Ring states).
+  mutating func discard(_ burst: PacketBurst) -> Int {
+    let taken = dequeue(into: burst, limit: PacketBurst.capacity)
+    ring.complete(burst, first: 0, count: taken)
+    if taken > 0 {
+      counters.add(.dropped, taken)
+      notify()
+    }
+    return taken
+  }
+
+  // MARK: Notifications
+
+  private func notify() {
+    guard ring.wantsCall() else {
+      counters.add(.suppressedCalls, 1)
+      return
+    }
+    guard let call else { return }
+    EventFD.signal(call)
+    counters.add(.calls, 1)
+  }
+
+  /// Calls the guest whatever it asked for: after a change of descriptors or of the owner it might wait for a call that
+  /// went to nobody.
+  func callOnce() {
+    if let call { EventFD.signal(call) }
+  }
+
+  /// Asks the guest for kicks or to do without, once a change.
+  mutating func wantKicks(_ wanted: Bool) {
+    guard kicksWanted != wanted, ring.fault == .none else { return }
+    ring.setWantsKicks(wanted)
+    kicksWanted = wanted
+  }
+
+  /// The reason why the ring is broken, the first time it is asked for.
+  mutating func takeFault() -> RingFault? {
+    guard ring.fault != .none, !isFaultReported else { return nil }
+    isFaultReported = true
+    counters.add(.broken, 1)
+    return ring.fault
+  }
+}

@@ -1,0 +1,185 @@
+internal import VDPA
+internal import Virtio
+
+/// A net device in software: queue pairs, each with a port, each served by a worker.
+final class SoftwareNetDevice: Device {
+  private let owner: String
+  private let configuration: NetConfiguration
+  private let pairs: [NetPair]
+  private var features: Features = []
+  private var memory: GuestMemory?
+  private var observer: (any DeviceObserver)?
+
+  let attributes: DeviceAttributes
+
+  /// The most queue pairs: what a vhost-user connection can name in 8 bits.
+  static let maxPairs = 128
+
+  init(_ request: DeviceRequest, workers: [Worker]) throws {
+    try request.parameters.allow(only: ["port", "mac", "mtu"], for: "a software net device")
+    let port = try PortConfiguration(parsing: request.parameters["port"] ?? "loopback")
+    let count = request.queues ?? 1
+    guard (1...SoftwareNetDevice.maxPairs).contains(count) else {
+      throw DatapathError(
+        .badConfiguration, "\(request.owner): \(count) queue pairs; a net device has 1 to \(SoftwareNetDevice.maxPairs)"
+      )
+    }
+    var features: Features = [
+      .version1, .anyLayout, .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU,
+      .netStatus,
+    ]
+    if count > 1 { features.insert(.netMultiqueue) }
+    var mac = MACAddress.zero
+    if let text = request.parameters["mac"] {
+      guard let parsed = MACAddress(text) else {
+        throw DatapathError(.badConfiguration, "\(request.owner): mac=\(text) is not an Ethernet address")
+      }
+      mac = parsed
+      features.insert(.netMAC)
+    }
+    let mtu = try request.parameters.int("mtu", in: 68...65535) ?? 1500
+    configuration = NetConfiguration(mac: mac, maxQueuePairs: UInt16(count), mtu: UInt16(mtu))
+    owner = request.owner
+    attributes = DeviceAttributes(
+      type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status],
+      vringCount: 2 * count, operationsMayBlock: false)
+    pairs = (0..<count).map { i in
+      NetPair(name: "\(request.owner) queue pair \(i)", worker: workers[i % workers.count], port: port.make())
+    }
+  }
+
+  var capabilities: DeviceCapabilities {
+    DeviceCapabilities(
+      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs: pairs))
+  }
+
+  // MARK: Operations
+
+  func configure(_ setup: DeviceSetup) throws {
+    features = setup.features
+    memory = setup.memory
+    observer = setup.observer
+    for pair in pairs { pair.worker.attach(pair) }
+    do {
+      for vring in setup.vrings { try start(vring) }
+    } catch {
+      _ = close()
+      throw error
+    }
+  }
+
+  func close() -> [VringState] {
+    var states: [VringState] = []
+    for index in 0..<attributes.vringCount {
+      // A worker that is stuck keeps what it has, and the ring's position is not known.
+      if let state = try? stop(index) { states.append(state) }
+    }
+    for pair in pairs { pair.worker.detach(pair) }
+    memory = nil
+    observer = nil
+    return states
+  }
+
+  func setVring(_ description: VringDescription, enabled: Bool) throws {
+    // Before configure nothing runs, and configure repeats it.
+    guard memory != nil else { return }
+    let isRunning = try change(description.index) { vring, pair, isTransmit -> Bool in
+      guard var running = vring else { return false }
+      if running.kick !== description.kick {
+        if let kick = description.kick { try pair.worker.watch(kick, of: pair, isTransmit: isTransmit) }
+        if let kick = running.kick { pair.worker.unwatch(kick) }
+      }
+      let isNewCall = running.call !== description.call
+      running.kick = description.kick
+      running.call = description.call
+      running.isEnabled = enabled
+      vring = running
+      // A call that went to the old descriptor may have been lost on the way.
+      if isNewCall { running.callOnce() }
+      return true
+    }
+    if !isRunning { try start(DeviceSetup.Vring(description, isEnabled: enabled)) }
+  }
+
+  func setFeatures(_ features: Features) throws {
+    // They take effect on the rings that start from now on; nothing that is offered changes a running one.
+    self.features = features
+  }
+
+  func migrationDone() throws {}
+
+  func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws {
+    for index in 0..<attributes.vringCount {
+      try change(index) { vring, _, _ in try vring?.move(to: new) }
+    }
+    memory = new
+  }
+
+  // MARK: Vrings
+
+  private func change<Result>(
+    _ index: Int, _ body: (inout NetVring?, NetPair, _ isTransmit: Bool) throws -> Result
+  ) throws -> Result {
+    let pair = pairs[index / 2]
+    let isTransmit = index % 2 == 1
+    return try pair.change { state in
+      isTransmit ? try body(&state.rings.transmit, pair, true) : try body(&state.rings.receive, pair, false)
+    }
+  }
+
+  private func start(_ vring: DeviceSetup.Vring) throws {
+    guard let memory else { return }
+    let index = vring.description.index
+    let pair = pairs[index / 2]
+    let counters = index % 2 == 1 ? pair.transmitCounters : pair.receiveCounters
+    let running: NetVring
+    do {
+      running = try NetVring(vring, features: features, memory: memory, counters: counters)
+    } catch {
+      throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
+    }
+    let observer = observer
+    try pair.change { state in state.observer = observer }
+    try change(index) { slot, pair, isTransmit in
+      slot = running
+      if let kick = running.kick {
+        do {
+          try pair.worker.watch(kick, of: pair, isTransmit: isTransmit)
+        } catch {
+          slot = nil
+          throw DatapathError(.badVring, "the kick descriptor of vring \(index) cannot be watched: \(error)")
+        }
+      }
+    }
+  }
+
+  private func stop(_ index: Int) throws -> VringState? {
+    try change(index) { vring, pair, _ in
+      defer { vring = nil }
+      if let kick = vring?.kick { pair.worker.unwatch(kick) }
+      return vring?.state
+    }
+  }
+}
+
+extension SoftwareNetDevice: VringControl {
+  func stopVring(_ index: Int) throws -> VringState {
+    guard let state = try stop(index) else {
+      throw DatapathError(.badVring, "vring \(index) is not running, so it cannot be stopped")
+    }
+    return state
+  }
+}
+
+extension SoftwareNetDevice: ConfigurationSpace {
+  var bytes: [UInt8] { configuration.encoded }
+}
+
+/// The counters of a software net device.
+private struct SoftwareNetStatistics: DeviceStatistics {
+  let pairs: [NetPair]
+
+  var vrings: [VringStatistics] {
+    pairs.flatMap { [$0.receiveCounters.snapshot, $0.transmitCounters.snapshot] }
+  }
+}

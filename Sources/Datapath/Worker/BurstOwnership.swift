@@ -1,0 +1,75 @@
+internal import CLinux
+internal import Synchronization
+internal import VDPA
+
+/// Something that one worker works on in bursts, and that others change between two bursts.
+///
+/// The worker takes it and leaves it with one store each, without a lock; whoever wants to change it closes it, lets
+/// `membarrier(2)` do the ordering that the worker does not pay for, and sleeps until the burst that runs, if one does, has
+/// ended. A worker outside of a burst is never waited for.
+@safe final class BurstOwnership<State>: Sendable {
+  // The word that a side writes is on a cache line of its own: [0] in a burst, [16] closed. Allocated once and freed with
+  // this object; every access is atomic.
+  nonisolated(unsafe) private let words: UnsafeMutablePointer<UInt32>
+  // Touched by the worker between taking and leaving, and by the others while it is closed and nobody is in a burst.
+  nonisolated(unsafe) private var state: State
+  private let changing = Mutex(())
+
+  init(_ state: consuming sending State) {
+    unsafe words = .allocate(capacity: 32)
+    unsafe words.initialize(repeating: 0, count: 32)
+    unsafe self.state = state
+  }
+
+  deinit {
+    unsafe words.deallocate()
+  }
+
+  /// Works on the state, on the thread of its one worker.
+  ///
+  /// - Returns: nil when it is closed; then nothing was done.
+  @inline(__always) func burst<Result>(_ body: (inout State) -> Result) -> Result? {
+    unsafe clinux_store_u32(words, 1)
+    ProcessBarrier.light()
+    guard unsafe clinux_load_acquire_u32(words + 16) == 0 else {
+      leave()
+      return nil
+    }
+    let result = unsafe body(&state)
+    leave()
+    return result
+  }
+
+  @inline(__always) private func leave() {
+    unsafe clinux_store_release_u32(words, 0)
+    ProcessBarrier.light()
+    if unsafe clinux_load_u32(words + 16) != 0 { _ = unsafe clinux_futex_wake(words, 1) }
+  }
+
+  /// Works on the state while no worker does, on any other thread.
+  ///
+  /// - Parameters:
+  ///   - name: What the error calls the state.
+  ///   - deadline: How long to wait for the burst that runs, in milliseconds.
+  /// - Throws: ``DatapathError`` `stuck`, when it has not ended by then. The state then stays closed for good: whoever
+  ///   is in it may still use what it refers to, and nobody enters it again.
+  func exclusively<Result>(
+    _ name: @autoclosure () -> String, deadline: Int = 2000, _ body: (inout State) throws -> Result
+  ) throws -> Result {
+    try changing.withLock { _ in
+      unsafe clinux_store_u32(words + 16, 1)
+      ProcessBarrier.heavy()
+      let end = MonotonicClock.nanoseconds &+ UInt64(deadline) &* 1_000_000
+      while unsafe clinux_load_acquire_u32(words) != 0 {
+        let now = MonotonicClock.nanoseconds
+        guard now < end else {
+          throw DatapathError(
+            .stuck, "\(name()): its worker has not left it for \(deadline) ms; its memory stays mapped")
+        }
+        _ = unsafe clinux_futex_wait(words, 1, Int64(end - now))
+      }
+      defer { unsafe clinux_store_release_u32(words + 16, 0) }
+      return unsafe try body(&state)
+    }
+  }
+}

@@ -1,0 +1,18 @@
+internal import CLinux
+
+/// Memory barriers of which one side pays nearly nothing and the other one everything (membarrier(2)).
+enum ProcessBarrier {
+  /// Whether the kernel does it for us; decided once, before the first worker runs.
+  private static let isAsymmetric = clinux_membarrier_register() == 0
+
+  /// For the side that runs often: orders the compiler only, or everything where the kernel does not help.
+  @inline(__always) static func light() {
+    if isAsymmetric { clinux_compiler_fence() } else { clinux_fence() }
+  }
+
+  /// For the side that runs rarely: makes every thread of the process pass a barrier.
+  static func heavy() {
+    clinux_fence()
+    if isAsymmetric { _ = clinux_membarrier() }
+  }
+}
