@@ -20,6 +20,7 @@ let package = Package(
     .library(name: "Virtio", targets: ["Virtio"]),
     .library(name: "VDPA", targets: ["VDPA"]),
     .library(name: "Datapath", targets: ["Datapath"]),
+    .library(name: "VhostUser", targets: ["VhostUser"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -32,6 +33,7 @@ let package = Package(
     .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: settings),
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
     .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
+    .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
