@@ -34,6 +34,14 @@ let package = Package(
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
     .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
     .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
+
+    // Programs.
+    .executableTarget(
+      name: "vdpad",
+      dependencies: [
+        "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", system, logging, argumentParser,
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

@@ -78,6 +78,11 @@ int clinux_peer(int socket, int *pid, unsigned *uid, unsigned *gid) {
   return 0;
 }
 
+bool clinux_is_hung_up(int socket) {
+  struct pollfd entry = {.fd = socket, .events = POLLRDHUP};
+  return poll(&entry, 1, 0) > 0 && (entry.revents & (POLLRDHUP | POLLHUP | POLLERR)) != 0;
+}
+
 int clinux_accept(int socket) {
   int fd;
   do {

@@ -37,6 +37,8 @@ ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fd
 
 /// Credentials of the peer of a connected Unix socket. Returns 0 or -errno.
 int clinux_peer(int socket, int *pid, unsigned *uid, unsigned *gid);
+/// Whether the peer of a stream socket has closed its end (POLLRDHUP), whatever is still to be read.
+bool clinux_is_hung_up(int socket);
 /// accept4(2) with SOCK_NONBLOCK and SOCK_CLOEXEC. Returns the descriptor or -errno.
 int clinux_accept(int socket);
 

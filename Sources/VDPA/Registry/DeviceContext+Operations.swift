@@ -11,7 +11,6 @@ extension DeviceContext {
       try held.check(setup)
       try held.map(setup.memory.addressMap.ranges)
       do {
-        try held.device.setFeatures(setup.features)
         try held.device.configure(setup)
       } catch {
         held.unmap(setup.memory.addressMap.ranges)

@@ -78,6 +78,12 @@ package final class Connection: Sendable {
   /// Whether it has ended; nothing is delivered or sent any more.
   package var isClosed: Bool { state.value.socket == nil }
 
+  /// Whether the peer has closed its end, even if there are messages of it that have not been read yet.
+  package var isHungUp: Bool {
+    guard let socket = state.value.socket else { return true }
+    return StreamSocket.isHungUp(socket)
+  }
+
   /// Delivers no further message until `resumeReading`. That the peer has gone is not noticed meanwhile, unless there
   /// is something to send.
   package func pauseReading() {

@@ -45,6 +45,11 @@ package enum StreamSocket {
     _ = shutdown(socket.rawValue, CInt(SHUT_RDWR))
   }
 
+  /// Whether the peer has closed its end.
+  package static func isHungUp(_ socket: OwnedFD) -> Bool {
+    clinux_is_hung_up(socket.rawValue)
+  }
+
   package static func setNonBlocking(_ socket: OwnedFD) throws(Errno) {
     let flags = clinux_status_flags(socket.rawValue)
     let result = flags < 0 ? flags : clinux_set_status_flags(socket.rawValue, flags | O_NONBLOCK)

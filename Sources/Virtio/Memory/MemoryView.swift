@@ -95,6 +95,12 @@ internal import CLinux
     return true
   }
 
+  /// A little-endian number, fetched once; nil when it is not mapped readable in one range or not aligned.
+  package mutating func readUInt16(at address: UInt64) -> UInt16? {
+    guard address % 2 == 0, let host = unsafe contiguous(at: address, length: 2, for: .read) else { return nil }
+    return unsafe UInt16(littleEndian: clinux_load_u16(host))
+  }
+
   /// Whether all of a piece is mapped for that access.
   package mutating func covers(_ address: UInt64, length: UInt64, for access: AddressMap.Access) -> Bool {
     var address = address

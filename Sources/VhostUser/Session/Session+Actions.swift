@@ -1,0 +1,130 @@
+import VDPA
+import Virtio
+
+extension Session {
+  /// Does what a message asks for beyond the state's change.
+  ///
+  /// - Parameter done: Called on the loop's thread with what the answer carries.
+  func perform(_ action: SessionAction, done: @escaping @Sendable (Outcome) -> Void) {
+    switch action {
+    case .none: done(.success)
+    case .value(let value): done(.value(value))
+    case .featuresAccepted: acceptFeatures(done)
+    case .changeMemory(let memory): changeMemory(to: memory, done)
+    case .vringChanged(let index): tellDevice(of: index, done)
+    case .stopVring(let index): stopVring(index, done)
+    case .readConfiguration(let payload): readConfiguration(payload, done)
+    }
+  }
+
+  private func acceptFeatures(_ done: @escaping @Sendable (Outcome) -> Void) {
+    let protocolState = state.value.protocolState
+    let features = protocolState.deviceFeatures
+    run {
+      device.setFeatures(features, completion: $0)
+    } then: { [self] result in
+      if case .success = result {
+        log.debug("features accepted: \(features.describe(for: protocolState.offer.type))")
+        emit(.featuresNegotiated(features, protocolState.protocolFeatures))
+      }
+      done(outcome(result))
+    }
+  }
+
+  private func changeMemory(to memory: GuestMemory, _ done: @escaping @Sendable (Outcome) -> Void) {
+    run {
+      device.changeMemory(to: memory, completion: $0)
+    } then: { [self] result in
+      switch result {
+      case .success:
+        state.value.protocolState.take(memory)
+        log.debug("guest memory has \(memory.regions.count) regions")
+        emit(.memoryChanged(regions: memory.regions.count))
+      case .failure(let error):
+        // The device uses neither the old nor the new memory any more.
+        state.value.isConfigured = false
+        deviceFailed(error)
+      }
+      done(outcome(result))
+    }
+  }
+
+  private func tellDevice(of index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+    let vring = state.value.protocolState.vrings[index]
+    emit(.vring(index: index, isStarted: vring.isStarted, isEnabled: vring.isEnabled))
+    guard state.value.isConfigured, let setup = vring.setup else { return done(.success) }
+    run {
+      device.setVring(setup, completion: $0)
+    } then: { [self] result in
+      done(outcome(result))
+    }
+  }
+
+  private func stopVring(_ index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+    guard state.value.isConfigured, state.value.protocolState.vrings[index].isStarted else {
+      return stopped(index, done)
+    }
+    let others = state.value.protocolState.vrings.contains { $0.index != index && $0.isStarted }
+    guard others && device.canStopVrings else { return closeDevice(stopping: index, done) }
+    run {
+      device.stopVring(index, completion: $0)
+    } then: { [self] result in
+      switch result {
+      case .success(let position):
+        state.value.protocolState.vrings[index].update(position)
+        stopped(index, done)
+      case .failure(let error):
+        log.error("\(error)")
+        closeDevice(stopping: index, done)
+      }
+    }
+  }
+
+  /// The last ring of a device stops, or one of a device that cannot stop single ones: the other rings then answer from
+  /// the states that it returned, and those that are still started go on as soon as the device can.
+  private func closeDevice(stopping index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+    run {
+      device.close(completion: $0)
+    } then: { [self] result in
+      state.value.isConfigured = false
+      switch result {
+      case .success(let positions):
+        for position in positions where state.value.protocolState.vrings.indices.contains(position.index) {
+          state.value.protocolState.vrings[position.index].update(position)
+        }
+      case .failure(let error): deviceFailed(error)
+      }
+      emit(.notReady(reason: "vring \(index) was stopped"))
+      stopped(index, done)
+    }
+  }
+
+  private func stopped(_ index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+    state.value.protocolState.vrings[index].stop()
+    let vring = state.value.protocolState.vrings[index]
+    // A front-end that stops everything may start anew with a device that had failed.
+    if !state.value.protocolState.vrings.contains(where: \.isStarted) { state.value.failure = nil }
+    emit(.vring(index: index, isStarted: false, isEnabled: vring.isEnabled))
+    done(.vringState(VringStatePayload(index: UInt32(index), number: UInt32(vring.nextAvail))))
+  }
+
+  private func readConfiguration(_ payload: ConfigurationPayload, _ done: @escaping @Sendable (Outcome) -> Void) {
+    run {
+      device.readConfiguration(completion: $0)
+    } then: { [self] result in
+      guard case .success(let space) = result else { return done(outcome(result.map { _ in () })) }
+      // A newer front-end may ask for fields that this device does not have yet: they are zero.
+      let wanted = payload.bytes.count
+      let start = Int(payload.offset)
+      let bytes = (start..<start + wanted).map { $0 < space.count ? space[$0] : 0 }
+      done(.configuration(ConfigurationPayload(offset: payload.offset, bytes: bytes)))
+    }
+  }
+
+  private func outcome(_ result: Result<Void, VDPAError>) -> Outcome {
+    switch result {
+    case .success: .success
+    case .failure(let error): .failure(VhostUserError(.device, error.description))
+    }
+  }
+}

@@ -1,0 +1,225 @@
+package import Logging
+package import VDPA
+import Virtio
+
+/// One front-end's connection: takes its messages in, drives the device by them, and answers.
+///
+/// Lives on an event loop. While the device is busy with an operation no further message is read, so messages are served
+/// strictly one after the other whatever thread the device runs on.
+package final class Session: Sendable {
+  /// What a session tells whoever made it, on the loop's thread.
+  package typealias EventHandler = @Sendable (SocketEvent) -> Void
+  /// Called once, on the loop's thread, when the connection has ended and the device is closed.
+  package typealias EndHandler = @Sendable (VhostUserError) -> Void
+
+  struct State {
+    var protocolState: SessionState
+    /// Whether the device has been configured and not been closed since.
+    var isConfigured = false
+    /// Whether an operation of the device is under way.
+    var isBusy = false
+    /// Why the connection ended, once it has.
+    var end: VhostUserError?
+    /// Why the device does not serve although nothing is missing.
+    var failure: String?
+    /// Whether the end has been told.
+    var isOver = false
+  }
+
+  package let name: String
+  let device: DeviceContext
+  let connection: Connection
+  let loop: EventLoop
+  let log: LimitedLogger
+  let state: LoopBound<State>
+  private let onEvent: EventHandler
+  private let onChange: @Sendable () -> Void
+  private let onEnd: EndHandler
+
+  /// A session over a connection that has not been started.
+  ///
+  /// - Parameter onChange: Called after each message: what it lacks may have changed.
+  package init(
+    name: String, connection: Connection, device: DeviceContext, offer: SessionOffer, logger: Logger,
+    onEvent: @escaping EventHandler, onChange: @escaping @Sendable () -> Void, onEnd: @escaping EndHandler
+  ) {
+    self.name = name
+    self.connection = connection
+    self.device = device
+    self.onEvent = onEvent
+    self.onChange = onChange
+    self.onEnd = onEnd
+    loop = connection.loop
+    log = LimitedLogger(logger, prefix: name)
+    state = LoopBound(State(protocolState: SessionState(offer: offer)), on: connection.loop)
+  }
+
+  /// Begins to serve. On the loop's thread.
+  package func start() {
+    connection.start(
+      onMessage: { [self] in receive($0) },
+      onClose: { [self] in closed($0) })
+  }
+
+  /// Ends the connection; the end handler is called when the device is closed. On the loop's thread.
+  package func stop(_ reason: VhostUserError) { connection.close(reason) }
+
+  /// Whether the device serves the rings.
+  package var isReady: Bool { state.value.isConfigured }
+
+  /// What is missing before the device serves the rings, in words; nil when it does.
+  package var notReadyReason: String? {
+    if state.value.isConfigured { return nil }
+    return state.value.failure ?? state.value.protocolState.missing ?? "the device is being configured"
+  }
+
+  /// Whether the connection has ended or the front-end has hung up, so that another one may come.
+  package var isEnding: Bool { state.value.end != nil || connection.isHungUp }
+
+  func emit(_ event: SocketEvent) { onEvent(event) }
+
+  // MARK: Messages
+
+  private func receive(_ message: RawMessage) {
+    let header = message.header
+    do throws(VhostUserError) {
+      let rule = try RequestRule.rule(for: header)
+      let protocolState = state.value.protocolState
+      try rule.check(
+        offered: protocolState.offer.wireFeatures, accepted: protocolState.accepted ?? [],
+        protocolFeatures: protocolState.protocolFeatures)
+      let decoded = try rule.decode(message)
+      do throws(VhostUserError) {
+        let action = try state.value.protocolState.apply(decoded)
+        log.trace("\(rule.request)")
+        perform(action) { [self] result in answer(result, to: header, rule) }
+      } catch {
+        throw error.with(request: rule.request.description)
+      }
+    } catch {
+      refuse(error.with(socket: name), header)
+    }
+  }
+
+  /// Says no to a message: with an answer where the front-end waits for one, else by ending the connection.
+  private func refuse(_ error: VhostUserError, _ header: MessageHeader) {
+    log.warning("\(error)")
+    emit(.refused(error))
+    let answer = (try? RequestRule.rule(for: header))?.answer ?? .acknowledgement
+    let isAwaited =
+      header.flags.contains(.needReply) && state.value.protocolState.protocolFeatures.contains(.replyAck)
+    switch answer {
+    case .acknowledgement where isAwaited:
+      connection.send(Reply.acknowledgement(success: false, to: header).encoded)
+    case .configuration:
+      connection.send(Reply.configurationFailure(to: header).encoded)
+    default:
+      connection.close(error)
+    }
+    onChange()
+  }
+
+  /// What a message's answer carries.
+  enum Outcome: Sendable {
+    case success
+    case value(UInt64)
+    case vringState(VringStatePayload)
+    case configuration(ConfigurationPayload)
+    case failure(VhostUserError)
+  }
+
+  private func answer(_ outcome: Outcome, to header: MessageHeader, _ rule: RequestRule) {
+    switch outcome {
+    case .value(let value): connection.send(Reply.value(value, to: header).encoded)
+    case .vringState(let payload): connection.send(Reply.vringState(payload, to: header).encoded)
+    case .configuration(let payload): connection.send(Reply.configuration(payload, to: header).encoded)
+    case .failure(let error): refuse(error.with(request: rule.request.description).with(socket: name), header)
+    case .success:
+      if rule.wantsAcknowledgement(header, protocolFeatures: state.value.protocolState.protocolFeatures) {
+        connection.send(Reply.acknowledgement(success: true, to: header).encoded)
+      }
+    }
+    configureIfReady()
+    onChange()
+  }
+
+  // MARK: Device operations
+
+  /// Runs an operation of the device; nothing else happens in this session until it is over.
+  ///
+  /// - Parameters:
+  ///   - operation: Calls the device, with the completion that it is given.
+  ///   - then: Called on the loop's thread.
+  func run<Value: Sendable>(
+    _ operation: (@escaping DeviceContext.Completion<Value>) -> Void,
+    then: @escaping @Sendable (Result<Value, VDPAError>) -> Void
+  ) {
+    state.value.isBusy = true
+    let loop = loop
+    let finish: @Sendable (Result<Value, VDPAError>) -> Void = { [self] result in
+      state.value.isBusy = false
+      then(result)
+      // What follows may have started the next operation.
+      if !state.value.isBusy { idle() }
+    }
+    operation { result in
+      if loop.isCurrent { finish(result) } else { loop.run { finish(result) } }
+    }
+    if state.value.isBusy && state.value.end == nil { connection.pauseReading() }
+  }
+
+  private func idle() {
+    if state.value.end == nil { connection.resumeReading() } else { finish() }
+  }
+
+  /// Configures the device as soon as everything is there.
+  func configureIfReady() {
+    let current = state.value
+    guard !current.isConfigured, !current.isBusy, current.end == nil, current.failure == nil,
+      current.protocolState.missing == nil
+    else { return }
+    let setup = current.protocolState.setup(observer: SessionObserver(self))
+    run {
+      device.configure(setup, completion: $0)
+    } then: { [self] result in
+      switch result {
+      case .success:
+        state.value.isConfigured = true
+        log.info("ready: \(device.handle) (\(device.driver)) serves \(setup.vrings.count) vrings")
+        emit(.ready)
+      case .failure(let error): deviceFailed(error)
+      }
+    }
+  }
+
+  /// The device has failed: its rings are not served until the front-end starts anew.
+  func deviceFailed(_ error: VDPAError) {
+    state.value.failure = error.description
+    log.error("\(error)")
+    emit(.deviceFailed(error))
+  }
+
+  // MARK: The end
+
+  private func closed(_ reason: VhostUserError) {
+    guard state.value.end == nil else { return }
+    state.value.end = reason.with(socket: name)
+    if !state.value.isBusy { finish() }
+  }
+
+  /// Closes the device and lets go of everything.
+  private func finish() {
+    guard !state.value.isOver else { return }
+    state.value.isOver = true
+    run {
+      device.close(completion: $0)
+    } then: { [self] result in
+      if case .failure(let error) = result { log.error("\(error)") }
+      state.value.isConfigured = false
+      let end = state.value.end ?? VhostUserError(.stopped, "the socket was stopped")
+      state.value.protocolState = SessionState(offer: state.value.protocolState.offer)
+      log.flush()
+      onEnd(end)
+    }
+  }
+}

@@ -1,0 +1,27 @@
+import VDPA
+
+/// Carries what a device reports by itself to the session's loop.
+struct SessionObserver: DeviceObserver {
+  private let session: Session
+
+  init(_ session: Session) { self.session = session }
+
+  func deviceReports(_ report: DeviceReport) {
+    session.loop.run { [session] in session.take(report) }
+  }
+}
+
+extension Session {
+  fileprivate func take(_ report: DeviceReport) {
+    switch report {
+    case .vringBroken(let index, let reason):
+      log.error("vring \(index) is broken and no longer served: \(reason)")
+      let vrings = state.value.protocolState.vrings
+      if vrings.indices.contains(index), let error = vrings[index].error { EventFD.signal(error) }
+      emit(.vringBroken(index: index, reason: reason))
+    case .failed(let reason):
+      let error = VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)")
+      deviceFailed(error)
+    }
+  }
+}

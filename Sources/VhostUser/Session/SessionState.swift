@@ -1,0 +1,243 @@
+import VDPA
+import Virtio
+
+/// What one connection has agreed upon: the protocol's state machine, without any effect.
+///
+/// Each message is checked against what was negotiated and against the state of the rings and is then taken in, or refused
+/// with nothing changed. Whether the device is configured is the session's business and told here.
+struct SessionState {
+  let offer: SessionOffer
+  /// SET_FEATURES; nil before.
+  private(set) var accepted: Features?
+  /// SET_PROTOCOL_FEATURES.
+  private(set) var protocolFeatures: ProtocolFeatures = []
+  private(set) var status: DeviceStatus = []
+  private(set) var memory = GuestMemory.empty
+  var vrings: [SessionVring]
+
+  init(offer: SessionOffer) {
+    self.offer = offer
+    vrings = (0..<offer.vringCount).map { SessionVring(index: $0) }
+  }
+
+  /// The features that the device hears of: without those that belong to the protocol.
+  var deviceFeatures: Features { (accepted ?? []).subtracting([.protocolFeatures, .logAll]) }
+
+  /// What the device is configured with when it is ready.
+  func setup(observer: any DeviceObserver) -> DeviceSetup {
+    DeviceSetup(
+      features: deviceFeatures, memory: memory, vrings: vrings.compactMap(\.setup), observer: observer)
+  }
+
+  /// What is missing before the device can be configured, in words; nil when nothing is.
+  var missing: String? {
+    if accepted == nil { return "the front-end has not accepted features yet (SET_FEATURES)" }
+    if memory.regions.isEmpty { return "the front-end has not shared guest memory yet" }
+    for index in 0..<offer.type.ringsPerQueue where !vrings[index].isStarted {
+      return "vring \(index) is not started (SET_VRING_KICK)"
+    }
+    if protocolFeatures.contains(.status) && !status.contains(.driverOK) {
+      return "the guest's driver is not ready (DRIVER_OK)"
+    }
+    return nil
+  }
+
+  private var anyStarted: Bool { vrings.contains(where: \.isStarted) }
+
+  // MARK: Messages
+
+  /// Takes a message in.
+  ///
+  /// - Returns: What is left to do for it.
+  /// - Throws: ``VhostUserError``; then nothing has changed.
+  mutating func apply(_ message: FrontendMessage) throws(VhostUserError) -> SessionAction {
+    switch message {
+    case .getFeatures: return .value(offer.wireFeatures.rawValue)
+    case .setFeatures(let features): return try setFeatures(features)
+    case .getProtocolFeatures: return .value(offer.protocolFeatures.rawValue)
+    case .setProtocolFeatures(let features): return try setProtocolFeatures(features)
+    case .getQueueNum: return .value(UInt64(offer.queues))
+    // The one says that the connection starts, which it has; the other is deprecated and, by the specification, ignored.
+    case .setOwner, .resetOwner: return .none
+    case .setMemoryTable, .addMemoryRegion, .removeMemoryRegion: return try .changeMemory(changedMemory(message))
+    case .getMaximumMemorySlots: return .value(UInt64(GuestMemory.maxRegions))
+    case .setVringNum(let payload): return try setVringNum(payload)
+    case .setVringAddress(let payload): return try setVringAddress(payload)
+    case .setVringBase(let payload): return try setVringBase(payload)
+    case .getVringBase(let index): return .stopVring(try vringIndex(index))
+    case .setVringKick(let index, let descriptor):
+      let index = try vringIndex(index)
+      var vring = vrings[index]
+      vring.kick = try eventFD(descriptor, "kick", index)
+      try vring.start(in: memory)
+      vrings[index] = vring
+      return .vringChanged(index)
+    case .setVringCall(let index, let descriptor): return try setFile(index, descriptor, "call", \.call)
+    case .setVringError(let index, let descriptor): return try setFile(index, descriptor, "error", \.error)
+    case .setVringEnable(let index, let enabled):
+      let index = try vringIndex(index)
+      vrings[index].isEnabled = enabled
+      return .vringChanged(index)
+    case .getConfiguration(let payload): return .readConfiguration(payload)
+    case .setStatus(let status):
+      // Zero comes before GET_VRING_BASE when a guest stops: the rings keep their state (reference order of QEMU).
+      self.status = status
+      return .none
+    case .getStatus:
+      // FEATURES_OK stands only once the features have been agreed upon.
+      return .value(UInt64((accepted == nil ? status.subtracting(.featuresOK) : status).rawValue))
+    case .netSetMTU:
+      throw VhostUserError(.notNegotiated, "the MTU cannot be set on this socket")
+    }
+  }
+
+  /// Takes over guest memory that the device has taken over.
+  mutating func take(_ memory: GuestMemory) { self.memory = memory }
+
+  private mutating func setFeatures(_ features: Features) throws(VhostUserError) -> SessionAction {
+    let excess = features.subtracting(offer.wireFeatures)
+    guard excess.isEmpty else {
+      throw VhostUserError(.notNegotiated, "not offered: \(excess.describe(for: offer.type))")
+    }
+    if let accepted, anyStarted, accepted != features {
+      let changed = accepted.symmetricDifference(features).describe(for: offer.type)
+      throw VhostUserError(.outOfState, "features change while vrings are started: \(changed)")
+    }
+    accepted = features
+    if !features.contains(.protocolFeatures) {
+      for index in vrings.indices { vrings[index].isEnabled = true }
+    }
+    return .featuresAccepted
+  }
+
+  private mutating func setProtocolFeatures(_ features: ProtocolFeatures) throws(VhostUserError) -> SessionAction {
+    let excess = features.subtracting(offer.protocolFeatures)
+    guard excess.isEmpty else { throw VhostUserError(.notNegotiated, "not offered: \(excess)") }
+    guard !anyStarted || features == protocolFeatures else {
+      throw VhostUserError(.outOfState, "protocol features change while vrings are started")
+    }
+    protocolFeatures = features
+    return .none
+  }
+
+  // MARK: Memory
+
+  private func changedMemory(_ message: FrontendMessage) throws(VhostUserError) -> GuestMemory {
+    let new: GuestMemory
+    do throws(VirtioError) {
+      switch message {
+      case .setMemoryTable(let table, let descriptors):
+        var regions: [(region: MemoryRegion, file: OwnedFD)] = []
+        for (payload, descriptor) in zip(table.regions, descriptors) {
+          regions.append((try MemoryRegion(payload), descriptor))
+        }
+        new = try GuestMemory.table(regions.map { ($0.region, $0.file.descriptor) }, policy: offer.memoryPolicy)
+      case .addMemoryRegion(let payload, let descriptor):
+        new = try memory.adding(MemoryRegion(payload), file: descriptor.descriptor, policy: offer.memoryPolicy)
+      case .removeMemoryRegion(let payload):
+        new = try memory.removing(MemoryRegion(payload))
+      default:
+        new = memory
+      }
+    } catch {
+      throw VhostUserError(.badMemory, "\(error)")
+    }
+    for vring in vrings { try vring.check(in: new) }
+    return new
+  }
+
+  // MARK: Vrings
+
+  private func vringIndex(_ index: UInt32) throws(VhostUserError) -> Int {
+    guard index < UInt32(vrings.count) else {
+      throw VhostUserError(.indexOutOfRange, "the device has \(vrings.count) vrings").with(ring: Int(index))
+    }
+    return Int(index)
+  }
+
+  /// The index of a ring whose parameters may be set: a stopped one.
+  private func stoppedIndex(_ index: UInt32) throws(VhostUserError) -> Int {
+    let index = try vringIndex(index)
+    guard !vrings[index].isStarted else {
+      throw VhostUserError(.outOfState, "the vring is started; it has to be stopped first (GET_VRING_BASE)")
+        .with(ring: index)
+    }
+    return index
+  }
+
+  private mutating func setVringNum(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
+    let index = try stoppedIndex(payload.index)
+    let size = Int(payload.number)
+    guard (try? SplitRingLayout(size: size)) != nil else {
+      throw VhostUserError(.malformed, "\(size) descriptors: a ring has a power of two from 1 to 32768").with(
+        ring: index)
+    }
+    guard size <= offer.maxRingSize else {
+      throw VhostUserError(.indexOutOfRange, "\(size) descriptors: the device takes \(offer.maxRingSize) at most")
+        .with(ring: index)
+    }
+    vrings[index].size = size
+    return .none
+  }
+
+  private mutating func setVringAddress(_ payload: VringAddressPayload) throws(VhostUserError) -> SessionAction {
+    let index = try vringIndex(payload.index)
+    guard payload.descriptor % SplitRingLayout.descriptorAlignment == 0,
+      payload.available % SplitRingLayout.availAlignment == 0, payload.used % SplitRingLayout.usedAlignment == 0
+    else {
+      throw VhostUserError(.malformed, "a part of the ring is misaligned (16, 2 and 4 bytes are needed)")
+        .with(ring: index)
+    }
+    if vrings[index].isStarted {
+      // The only change of a started ring is whether it is logged.
+      let old = vrings[index].addresses
+      guard old?.descriptor == payload.descriptor, old?.available == payload.available, old?.used == payload.used else {
+        throw VhostUserError(.outOfState, "the addresses of a started vring change").with(ring: index)
+      }
+    }
+    vrings[index].addresses = payload
+    return .none
+  }
+
+  private mutating func setVringBase(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
+    let index = try stoppedIndex(payload.index)
+    guard let position = UInt16(exactly: payload.number) else {
+      throw VhostUserError(.malformed, "position \(payload.number) does not fit into 16 bits").with(ring: index)
+    }
+    vrings[index].nextAvail = position
+    return .none
+  }
+
+  private mutating func setFile(
+    _ index: UInt32, _ descriptor: OwnedFD?, _ name: String, _ path: WritableKeyPath<SessionVring, OwnedFD?>
+  ) throws(VhostUserError) -> SessionAction {
+    let index = try vringIndex(index)
+    var vring = vrings[index]
+    vring[keyPath: path] = try eventFD(descriptor, name, index)
+    guard vring.isStarted else {
+      vrings[index] = vring
+      return .none
+    }
+    try vring.start(in: memory)
+    vrings[index] = vring
+    return .vringChanged(index)
+  }
+
+  /// Anything but an eventfd could block or kill whoever writes to it.
+  private func eventFD(_ descriptor: OwnedFD?, _ name: String, _ index: Int) throws(VhostUserError) -> OwnedFD? {
+    guard let descriptor else { return nil }
+    guard descriptor.isEventFD else {
+      throw VhostUserError(.wrongDescriptor, "the \(name) descriptor is not an eventfd but \(descriptor.kernelName)")
+        .with(ring: index)
+    }
+    return descriptor
+  }
+}
+
+extension MemoryRegion {
+  fileprivate init(_ payload: MemoryRegionPayload) throws(VirtioError) {
+    try self.init(
+      guestAddress: payload.guestAddress, size: payload.size, userAddress: payload.userAddress,
+      fileOffset: payload.mapOffset)
+  }
+}

@@ -1,0 +1,97 @@
+import VDPA
+import Virtio
+
+/// What a front-end has said about one vring, and the two axes of its state: started or stopped, enabled or disabled
+/// (vhost-user, Ring states).
+struct SessionVring {
+  let index: Int
+  /// SET_VRING_NUM; nil before.
+  var size: Int?
+  /// SET_VRING_ADDR, in the front-end's address space; nil before.
+  var addresses: VringAddressPayload?
+  /// Where to go on: SET_VRING_BASE, and where the device stood when it was stopped.
+  var nextAvail: UInt16 = 0
+  var kick: OwnedFD?
+  var call: OwnedFD?
+  var error: OwnedFD?
+  var isEnabled = false
+  /// The whole vring as devices see it, from SET_VRING_KICK to GET_VRING_BASE; nil while it is stopped.
+  private(set) var started: VringDescription?
+
+  init(index: Int) { self.index = index }
+
+  var isStarted: Bool { started != nil }
+
+  /// What a device is given.
+  var setup: DeviceSetup.Vring? { started.map { DeviceSetup.Vring($0, isEnabled: isEnabled) } }
+
+  /// Starts the ring, or takes over new descriptors while it is started.
+  ///
+  /// - Throws: `.outOfState`, naming what is missing; `.badMemory`, when a part of the ring is not in guest memory.
+  mutating func start(in memory: GuestMemory) throws(VhostUserError) {
+    if var running = started {
+      (running.kick, running.call, running.error) = (kick, call, error)
+      started = running
+      return
+    }
+    guard let size, let addresses else {
+      let missing = size == nil ? FrontendRequest.setVringNum : FrontendRequest.setVringAddress
+      throw VhostUserError(.outOfState, "the vring is started before \(missing)").with(ring: index)
+    }
+    let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
+    // What was announced as used before is in guest memory and nowhere else; the driver may be behind it.
+    var view = memory.addressMap.view
+    guard let nextUsed = view.readUInt16(at: used + 2) else {
+      throw VhostUserError(.badMemory, "the used ring cannot be read").with(ring: index)
+    }
+    started = VringDescription(
+      index: index, size: size, descriptor: descriptor, avail: avail, used: used,
+      state: VringState(index: index, nextAvail: nextAvail, nextUsed: nextUsed), kick: kick, call: call, error: error)
+  }
+
+  /// Stops the ring; it can be started again from where it stands.
+  mutating func stop() {
+    if let started { nextAvail = started.state.nextAvail }
+    started = nil
+  }
+
+  /// Takes over where a device says that it stands.
+  mutating func update(_ state: VringState) {
+    started?.state = state
+    nextAvail = state.nextAvail
+  }
+
+  /// Checks that a started ring is where it was when guest memory is replaced.
+  ///
+  /// - Throws: `.outOfState`, when it would not be.
+  func check(in memory: GuestMemory) throws(VhostUserError) {
+    guard let started, let addresses else { return }
+    let moved = try translate(addresses, size: started.size, in: memory)
+    guard moved == (started.descriptor, started.avail, started.used) else {
+      throw VhostUserError(.outOfState, "guest memory moves the vring while it is started").with(ring: index)
+    }
+  }
+
+  private func translate(
+    _ addresses: VringAddressPayload, size: Int, in memory: GuestMemory
+  ) throws(VhostUserError) -> (descriptor: UInt64, avail: UInt64, used: UInt64) {
+    do throws(VirtioError) {
+      let layout = try SplitRingLayout(size: size)
+      func part(_ name: String, _ address: UInt64, _ length: Int) throws(VirtioError) -> UInt64 {
+        guard let guest = memory.guestAddress(ofUser: address, length: UInt64(length)) else {
+          throw VirtioError(
+            .badRingAddress,
+            "the \(name) at 0x\(String(address, radix: 16)) (\(length) bytes) is not inside one memory region")
+        }
+        return guest
+      }
+      return (
+        try part("descriptor table", addresses.descriptor, layout.descriptorBytes),
+        try part("available ring", addresses.available, layout.availBytes),
+        try part("used ring", addresses.used, layout.usedBytes)
+      )
+    } catch {
+      throw VhostUserError(.badMemory, "\(error)").with(ring: index)
+    }
+  }
+}

@@ -1,0 +1,54 @@
+public import SystemPackage
+public import VDPA
+public import Virtio
+
+/// What a vhost-user socket is.
+public struct SocketConfiguration: Sendable {
+  /// Where the front-end comes from.
+  public enum Endpoint: Sendable {
+    /// A Unix socket that is made at this path (107 bytes at most) and listened on.
+    case listen(path: String)
+    /// A descriptor of a listening or connected Unix socket that was inherited; it is taken over.
+    case inherited(FileDescriptor)
+  }
+
+  /// What the socket is called in logs and errors.
+  public var name: String
+  /// Where the front-end comes from.
+  public var endpoint: Endpoint
+  /// The virtio device type that it offers.
+  public var type: DeviceType
+  /// Settings for the device that serves it, such as a net device's `port`.
+  public var parameters: Parameters
+  /// Permission bits of the socket file; nil leaves them to the umask.
+  public var mode: UInt32?
+  /// The numeric owner of the socket file; nil leaves it.
+  public var owner: UInt32?
+  /// The numeric group of the socket file; nil leaves it.
+  public var group: UInt32?
+  /// Which kinds of file may be guest memory.
+  public var memoryPolicy: MemoryMapping.FilePolicy
+
+  /// A socket.
+  ///
+  /// - Parameters:
+  ///   - name: What it is called; nil for the last part of its path.
+  ///   - endpoint: Where the front-end comes from.
+  ///   - type: The virtio device type that it offers.
+  ///   - parameters: Settings for the device that serves it.
+  public init(name: String? = nil, endpoint: Endpoint, type: DeviceType = .net, parameters: Parameters = [:]) {
+    self.endpoint = endpoint
+    self.type = type
+    self.parameters = parameters
+    memoryPolicy = .memoryOnly
+    switch endpoint {
+    case .listen(let path): self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
+    case .inherited(let descriptor): self.name = name ?? "fd \(descriptor.rawValue)"
+    }
+  }
+
+  /// The path that is listened on; empty for an inherited descriptor.
+  var path: String {
+    if case .listen(let path) = endpoint { path } else { "" }
+  }
+}

@@ -1,0 +1,28 @@
+public import VDPA
+public import Virtio
+
+/// What happens on a vhost-user socket.
+public enum SocketEvent: Sendable {
+  /// A front-end has connected.
+  case connected
+  /// A front-end was turned away; the reason says why.
+  case connectionRefused(VhostUserError)
+  /// A message was refused; the connection goes on if the front-end waits for answers.
+  case refused(VhostUserError)
+  /// The front-end accepted features and, before that, protocol features.
+  case featuresNegotiated(Features, ProtocolFeatures)
+  /// Guest memory changed; the number of its regions.
+  case memoryChanged(regions: Int)
+  /// A vring was started, stopped, enabled or disabled, or got new descriptors.
+  case vring(index: Int, isStarted: Bool, isEnabled: Bool)
+  /// The device serves the rings from now on.
+  case ready
+  /// The device no longer serves the rings.
+  case notReady(reason: String)
+  /// A vring was found broken and is no longer served.
+  case vringBroken(index: Int, reason: String)
+  /// The device has failed.
+  case deviceFailed(VDPAError)
+  /// The front-end has gone, and the device is closed.
+  case disconnected(VhostUserError)
+}

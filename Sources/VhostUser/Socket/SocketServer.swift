@@ -1,0 +1,171 @@
+import Synchronization
+import VDPA
+
+/// The running side of a socket: listens, and has one session at a time. Lives on the socket's loop.
+final class SocketServer: Sendable {
+  private struct State {
+    var listener: Listener?
+    var session: Session?
+    /// A connection that came while the one before was still being closed.
+    var waiting: OwnedFD?
+    /// Set when the socket is being stopped; called when nothing is left.
+    var stopped: (@Sendable () -> Void)?
+  }
+
+  private let socket: VhostUserSocket
+  private let device: DeviceContext
+  private let offer: SessionOffer
+  private let log: LimitedLogger
+  private let state: LoopBound<State>
+
+  init(_ socket: VhostUserSocket, device: DeviceContext, offer: SessionOffer) {
+    self.socket = socket
+    self.device = device
+    self.offer = offer
+    log = LimitedLogger(socket.logger, prefix: socket.configuration.name)
+    state = LoopBound(State(), on: socket.loop)
+  }
+
+  private var loop: EventLoop { socket.loop }
+
+  /// Whether it was made from a connection, so that there will be no other.
+  private let single = Atomic<Bool>(false)
+  var isSingleConnection: Bool { single.load(ordering: .relaxed) }
+
+  // MARK: Called by the application
+
+  func start() throws(VhostUserError) {
+    var listener: Listener?
+    var connection: OwnedFD?
+    switch socket.configuration.endpoint {
+    case .listen(let path):
+      let configuration = socket.configuration
+      listener = try Listener(
+        path: path,
+        options: SocketFile.Options(
+          mode: configuration.mode, owner: configuration.owner, group: configuration.group), on: loop)
+    case .inherited(let descriptor):
+      let owned = OwnedFD(adopting: descriptor)
+      switch try InheritedSocket.kind(of: owned) {
+      case .listening: listener = try Listener(adopting: owned, on: loop)
+      case .connected:
+        connection = owned
+        single.store(true, ordering: .relaxed)
+      }
+    }
+    let outcome = onLoop { [listener, connection] () -> VhostUserError? in
+      self.state.value.listener = listener
+      self.update()
+      do throws(VhostUserError) {
+        try listener?.start(
+          onConnection: { self.accept($0) },
+          onError: { error in self.log.error("\(error)") })
+      } catch {
+        return error
+      }
+      if let connection { self.accept(connection) }
+      return nil
+    }
+    if let outcome { throw outcome }
+    log.info("\(device.handle) (\(device.driver)), \(offer.queues) queues, listening")
+  }
+
+  func stop() {
+    let done = FutexWord()
+    let seen = done.value
+    loop.run { [self] in
+      state.value.listener?.stop()
+      state.value.listener = nil
+      state.value.waiting = nil
+      state.value.stopped = { done.signal() }
+      if let session = state.value.session {
+        session.stop(VhostUserError(.stopped, "the socket was stopped"))
+      } else {
+        finish()
+      }
+    }
+    while done.value == seen { done.wait(whileEqualTo: seen, nanoseconds: -1) }
+  }
+
+  private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
+    if loop.isCurrent { return body() }
+    let result = Box<Value>()
+    let done = FutexWord()
+    let seen = done.value
+    loop.run {
+      result.set(body())
+      done.signal()
+    }
+    while true {
+      if let value = result.value { return value }
+      done.wait(whileEqualTo: seen, nanoseconds: -1)
+    }
+  }
+
+  private final class Box<Value: Sendable>: Sendable {
+    private let storage = Mutex<Value?>(nil)
+    var value: Value? { storage.withLock { $0 } }
+    func set(_ value: Value) { storage.withLock { $0 = value } }
+  }
+
+  // MARK: On the loop
+
+  private func accept(_ descriptor: OwnedFD) {
+    if let session = state.value.session {
+      // A front-end that comes back can be seen before the end of its last connection is.
+      guard session.isEnding, state.value.waiting == nil else {
+        let error = VhostUserError(
+          .pathInUse, "a front-end is connected already; a socket serves one, and this one was turned away")
+        log.warning("\(error)")
+        socket.events.send(.connectionRefused(error.with(socket: socket.configuration.name)), from: socket)
+        return
+      }
+      state.value.waiting = descriptor
+      return
+    }
+    let session = Session(
+      name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: device, offer: offer,
+      logger: socket.logger,
+      onEvent: { [self] event in
+        update()
+        socket.events.send(event, from: socket)
+      },
+      onChange: { [self] in update() },
+      onEnd: { [self] reason in ended(reason) })
+    state.value.session = session
+    log.info("a front-end has connected")
+    update()
+    socket.events.send(.connected, from: socket)
+    session.start()
+  }
+
+  private func ended(_ reason: VhostUserError) {
+    state.value.session = nil
+    log.info("disconnected: \(reason.message)")
+    update()
+    socket.events.send(.disconnected(reason), from: socket)
+    if state.value.stopped != nil {
+      finish()
+    } else if let waiting = state.value.waiting {
+      state.value.waiting = nil
+      accept(waiting)
+    }
+  }
+
+  private func finish() {
+    let stopped = state.value.stopped
+    state.value.stopped = nil
+    log.flush()
+    stopped?()
+  }
+
+  /// Writes down how the socket stands for those on other threads.
+  private func update() {
+    let session = state.value.session
+    let isReady = session?.isReady ?? false
+    let reason = session.map(\.notReadyReason) ?? "no front-end is connected"
+    socket.live.withLock { live in
+      live = VhostUserSocket.Live(isConnected: session != nil, isReady: isReady, notReadyReason: reason)
+    }
+  }
+}

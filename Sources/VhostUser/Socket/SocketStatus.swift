@@ -1,0 +1,19 @@
+public import VDPA
+
+/// How a socket stands, for people and scripts.
+public struct SocketStatus: Sendable {
+  /// The socket's name.
+  public var name: String
+  /// Its path; empty for an inherited descriptor.
+  public var path: String
+  /// The device that it is bound to; ``DeviceHandle/software`` when it is not.
+  public var binding: DeviceHandle
+  /// `software`, or the name of the engine's driver.
+  public var datapath: String
+  /// Whether a front-end is connected.
+  public var isConnected: Bool
+  /// Whether the device serves the rings.
+  public var isReady: Bool
+  /// What is missing before it does, in words; nil when it does.
+  public var notReadyReason: String?
+}

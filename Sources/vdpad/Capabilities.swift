@@ -1,0 +1,4 @@
+/// What `--print-capabilities` prints (QEMU, vhost-user back-end conventions): works without any privilege.
+enum Capabilities {
+  static let net = #"{"type":"net","features":[]}"#
+}

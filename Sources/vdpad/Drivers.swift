@@ -1,0 +1,7 @@
+import VDPA
+
+/// The engine drivers that this daemon has.
+enum Drivers {
+  static func register(in registry: Registry) throws {
+  }
+}

@@ -1,0 +1,73 @@
+import ArgumentParser
+import Datapath
+import Logging
+import SystemPackage
+import VDPA
+import VhostUser
+import Virtio
+
+/// `vdpad serve`: one socket, in the foreground (vhost-user, Backend program conventions).
+struct Serve: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    abstract: "Serve one vhost-user socket in the foreground.",
+    discussion: """
+      Without --engine the software datapath serves the socket. Ends on SIGTERM or SIGINT and removes the socket it made; \
+      with --fd of a connected socket it ends when the front-end goes.
+      """)
+
+  @Option(help: ArgumentHelp("The virtio device type.", valueName: "net"))
+  var type = "net"
+
+  @Option(help: ArgumentHelp("Listen on a Unix socket at this path.", valueName: "path"))
+  var socketPath: String?
+
+  @Option(help: ArgumentHelp("Use an inherited socket, listening or connected.", valueName: "number"))
+  var fd: Int32?
+
+  @Option(help: ArgumentHelp("Give the socket file to this user and group.", valueName: "user[:group]"))
+  var socketOwner: String?
+
+  @Option(help: ArgumentHelp("Permission bits of the socket file.", valueName: "octal"))
+  var socketMode: String?
+
+  @Option(help: ArgumentHelp("Serve by a device of an engine of this driver.", valueName: "driver[:key=value,…]"))
+  var engine: String?
+
+  @Option(help: ArgumentHelp("Which device of the engine (default 0).", valueName: "number"))
+  var device: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "What software does with packets: loopback, sink, source, source=LENGTH or echo (default loopback).",
+      valueName: "port"))
+  var port: String?
+
+  @Option(help: ArgumentHelp("How many queue pairs (default 1).", valueName: "count"))
+  var queues: Int?
+
+  @Flag(help: "Workers look for packets all the time: lowest latency, all of a CPU.")
+  var poll = false
+
+  @Flag(help: "Workers sleep until a guest kicks: no CPU while idle (default).")
+  var event = false
+
+  @Option(help: ArgumentHelp("Pin one worker to each of these CPUs, as in 0,2-3.", valueName: "list"))
+  var cpu: String?
+
+  @Option(help: ArgumentHelp("Print the counters to standard output this often.", valueName: "seconds"))
+  var stats: Int?
+
+  @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
+  var logLevel = "info"
+
+  @Flag(help: "Print what this program can do as JSON, and end.")
+  var printCapabilities = false
+
+  func run() throws {
+    if printCapabilities {
+      print(Capabilities.net)
+      return
+    }
+    try Service(ServeSettings(self)).run()
+  }
+}

@@ -1,0 +1,97 @@
+import ArgumentParser
+import Datapath
+import Glibc
+import Logging
+import SystemPackage
+import VDPA
+import VhostUser
+import Virtio
+
+/// The options of `vdpad serve`, checked and turned into what the framework takes.
+struct ServeSettings {
+  let socket: SocketConfiguration
+  let workers: WorkerConfiguration
+  let queues: Int
+  /// The engine's driver and its parameters; nil for software.
+  let engine: (driver: String, parameters: Parameters)?
+  let device: Int
+  let statisticsInterval: Int?
+  let logLevel: Logger.Level
+
+  init(_ options: Serve) throws {
+    guard options.type == "net" else {
+      throw ValidationError("--type \(options.type): this program serves net devices")
+    }
+    let endpoint: SocketConfiguration.Endpoint
+    switch (options.socketPath, options.fd) {
+    case (let path?, nil): endpoint = .listen(path: path)
+    case (nil, let fd?) where fd >= 0: endpoint = .inherited(FileDescriptor(rawValue: fd))
+    case (nil, .some): throw ValidationError("--fd is a descriptor's number, 0 or more")
+    default: throw ValidationError("give one of --socket-path and --fd")
+    }
+    queues = options.queues ?? 1
+    guard (1...128).contains(queues) else { throw ValidationError("--queues is 1 to 128") }
+    engine = try options.engine.map(ServeSettings.engine)
+    guard options.device == nil || engine != nil else {
+      throw ValidationError("--device is a device of an engine: give --engine too")
+    }
+    guard options.port == nil || engine == nil else {
+      throw ValidationError("--port is for the software datapath; with --engine the device decides")
+    }
+    device = options.device ?? 0
+    if let interval = options.stats, interval < 1 { throw ValidationError("--stats is 1 second or more") }
+    statisticsInterval = options.stats
+    guard let level = Logger.Level(rawValue: options.logLevel) else {
+      throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    logLevel = level
+
+    guard !(options.poll && options.event) else { throw ValidationError("give one of --poll and --event") }
+    workers = WorkerConfiguration(
+      mode: options.poll ? .poll : .event, cpus: try options.cpu.map(ServeSettings.cpus) ?? [])
+
+    var parameters: Parameters = [:]
+    if engine == nil { parameters["port"] = try PortConfiguration(parsing: options.port ?? "loopback").description }
+    var socket = SocketConfiguration(endpoint: endpoint, type: .net, parameters: parameters)
+    if let mode = options.socketMode {
+      guard let bits = UInt32(mode, radix: 8), bits <= 0o777 else {
+        throw ValidationError("--socket-mode is octal permission bits, such as 0660")
+      }
+      socket.mode = bits
+    }
+    if let owner = options.socketOwner {
+      let parts = owner.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+      socket.owner = try ServeSettings.user(parts[0])
+      if parts.count == 2 { socket.group = try ServeSettings.group(parts[1]) }
+    }
+    self.socket = socket
+  }
+
+  /// `simulator:devices=2,queues=1`
+  private static func engine(_ text: String) throws -> (driver: String, parameters: Parameters) {
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+    return (parts[0], parts.count == 2 ? try Parameters(parsing: parts[1]) : [:])
+  }
+
+  /// `0,2-3`
+  static func cpus(_ text: String) throws -> [Int] {
+    try text.split(separator: ",", omittingEmptySubsequences: false).flatMap { item -> [Int] in
+      let ends = item.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false).map { Int($0) }
+      guard let first = ends[0], let last = ends[ends.count - 1], (0...first).contains(0), first <= last, last < 4096
+      else { throw ValidationError("--cpu \(text) is not a list of CPUs such as 0,2-3") }
+      return Array(first...last)
+    }
+  }
+
+  private static func user(_ text: String) throws -> UInt32 {
+    if let number = UInt32(text) { return number }
+    guard let entry = unsafe getpwnam(text) else { throw ValidationError("--socket-owner: there is no user \(text)") }
+    return unsafe entry.pointee.pw_uid
+  }
+
+  private static func group(_ text: String) throws -> UInt32 {
+    if let number = UInt32(text) { return number }
+    guard let entry = unsafe getgrnam(text) else { throw ValidationError("--socket-owner: there is no group \(text)") }
+    return unsafe entry.pointee.gr_gid
+  }
+}

@@ -1,0 +1,62 @@
+import Datapath
+import Glibc
+import Logging
+import VDPA
+import VhostUser
+import Virtio
+
+/// Runs what `vdpad serve` was asked for, until it is told to end.
+struct Service {
+  private let settings: ServeSettings
+
+  init(_ settings: ServeSettings) { self.settings = settings }
+
+  func run() throws {
+    // A peer that goes away is an error of a write and not the end of the process.
+    signal(SIGPIPE, SIG_IGN)
+    // Before the first thread, so that no thread takes the signal away from the one that waits for it.
+    let ending = try EndingSignals()
+
+    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+    var logger = Logger(label: "vdpad")
+    logger.logLevel = settings.logLevel
+
+    let software = try SoftwareEngine(workers: settings.workers)
+    defer { software.stop() }
+    let registry = Registry(software: software)
+    try Drivers.register(in: registry)
+    let threads = try SessionThreads()
+    defer { threads.stop() }
+
+    let socket = VhostUserSocket(settings.socket, registry: registry, threads: threads, logger: logger)
+    var engine: EngineHandle?
+    if let wanted = settings.engine {
+      let handle = try registry.addEngine(
+        driver: wanted.driver, at: EngineAddress("virtual", parameters: wanted.parameters))
+      engine = handle
+      try socket.bind(DeviceHandle(engine: handle, device: settings.device))
+    }
+    defer { if let engine { try? registry.removeEngine(engine) } }
+    try socket.setQueueCount(settings.queues)
+    socket.setDelegate(EndOnDisconnect(ending))
+    try socket.start()
+    defer { socket.stop() }
+
+    var printer = StatisticsPrinter(socket)
+    while !ending.wait(milliseconds: settings.statisticsInterval.map { Int32($0) * 1000 } ?? -1) {
+      printer.print()
+    }
+    logger.info("ending")
+  }
+}
+
+/// Ends the service when the front-end of its only connection has gone: there is nobody else to wait for.
+private struct EndOnDisconnect: VhostUserSocketDelegate {
+  private let ending: EndingSignals
+
+  init(_ ending: EndingSignals) { self.ending = ending }
+
+  func socket(_ socket: VhostUserSocket, event: SocketEvent) {
+    if case .disconnected = event, socket.isSingleConnection { ending.end() }
+  }
+}

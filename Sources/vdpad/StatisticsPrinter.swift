@@ -1,0 +1,39 @@
+import VDPA
+import VhostUser
+
+/// Prints the counters of a socket's vrings, with the rates since the last time.
+struct StatisticsPrinter {
+  private let socket: VhostUserSocket
+  private var last: [VringStatistics] = []
+  private var lastTime = MonotonicClock.nanoseconds
+
+  init(_ socket: VhostUserSocket) { self.socket = socket }
+
+  mutating func print() {
+    let now = MonotonicClock.nanoseconds
+    let seconds = Double(now - lastTime) / 1e9
+    let status = socket.status
+    let vrings = socket.statistics
+    Swift.print(
+      "\(status.name): \(status.binding) (\(status.datapath)), "
+        + (status.isReady ? "ready" : "not ready: \(status.notReadyReason ?? "")"))
+    Swift.print(row(["vring", "packets", "bytes", "packets/s", "dropped", "kicks", "calls", "suppressed"]))
+    for (index, vring) in vrings.enumerated() {
+      let before = index < last.count ? last[index].packets : 0
+      let rate = seconds > 0 ? Double(vring.packets &- before) / seconds : 0
+      Swift.print(
+        row(
+          ["\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"]
+            + [
+              vring.packets, vring.bytes, UInt64(rate), vring.dropped, vring.kicks, vring.calls, vring.suppressedCalls,
+            ]
+            .map(String.init)))
+    }
+    last = vrings
+    lastTime = now
+  }
+
+  private func row(_ cells: [String]) -> String {
+    cells.map { cell in String(repeating: " ", count: max(0, 14 - cell.count)) + cell }.joined()
+  }
+}

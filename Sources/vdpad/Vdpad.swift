@@ -1,0 +1,9 @@
+import ArgumentParser
+
+/// The daemon's command line.
+struct Vdpad: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "vdpad",
+    abstract: "Serves virtqueues that VMs and containers offer over vhost-user sockets.",
+    subcommands: [Serve.self])
+}
