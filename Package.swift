@@ -21,6 +21,7 @@ let package = Package(
     .library(name: "VDPA", targets: ["VDPA"]),
     .library(name: "Datapath", targets: ["Datapath"]),
     .library(name: "VhostUser", targets: ["VhostUser"]),
+    .executable(name: "vdpactl", targets: ["vdpactl"])
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -42,6 +43,19 @@ let package = Package(
         "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", system, logging, argumentParser,
       ],
       swiftSettings: settings),
+    // A C target and not a system library: CPCI.h says why.
+    .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
+    .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
+    .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
+
+    // Programs.
+    .executableTarget(name: "vdpactl", dependencies: ["Discovery", system, argumentParser], swiftSettings: settings),
+
+    // Tests.
+    .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
+    .testTarget(
+      name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
+    .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
