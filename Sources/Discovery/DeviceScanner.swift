@@ -45,7 +45,11 @@ public struct DeviceScanner: Sendable {
     var examined = 0
     // A machine without PCI has no such directory; libpci would make an error of it.
     let pci = root.appending("bus").appending("pci")
-    if try Sysfs.names(pci.appending("devices")) != nil {
+    if let names = try Sysfs.names(pci.appending("devices")) {
+      // libpci would stop at such an entry too, but leave the directory open.
+      if let odd = names.first(where: { PCIAddress($0.string) == nil }) {
+        throw DiscoveryError(.sysfs, pci.appending("devices").appending(odd).string, "this is no PCI address")
+      }
       let reader = PCIFunctionReader(sysfs: pci.appending("devices"), vdpaDevices: devices)
       let bus = try PCIBus(.sysfs(pci))
       examined = bus.count

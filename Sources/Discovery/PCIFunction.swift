@@ -12,7 +12,8 @@ public struct PCIFunction: Hashable, Sendable {
   public struct VDPASupport: Hashable, Sendable {
     /// The driver that puts the function's devices on the bus, or would; nil where only a device on the bus tells.
     public let driver: String?
-    /// The module that `driver` needs besides itself to do so, such as `mlx5_vdpa`.
+    /// The module that `driver` needs besides itself to do so, such as `mlx5_vdpa`. Whether this very function can is
+    /// known to that module only.
     public let companionModule: String?
     /// The names of the devices on the bus whose parent the function is.
     public let devices: [String]
