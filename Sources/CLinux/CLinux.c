@@ -6,8 +6,11 @@
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int capacity, int *count, bool *truncated) {
@@ -121,6 +124,85 @@ int clinux_set_status_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags
 int clinux_duplicate(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy < 0 ? -errno : copy;
+}
+
+// Only async-signal-safe calls: the child of a process with threads may hold any of their locks.
+static void exec_child(const char *path, char *const *arguments, char *const *environment, const int standard[3],
+                       pid_t parent, int report) {
+  int copies[3];
+  sigset_t none;
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  // The parent may have died before the line above.
+  if (getppid() != parent) _exit(127);
+  for (int s = 1; s < NSIG; s++) signal(s, SIG_DFL);
+  sigemptyset(&none);
+  sigprocmask(SIG_SETMASK, &none, NULL);
+  // Copies first: any of the three may itself be numbered 0, 1 or 2.
+  for (int i = 0; i < 3; i++) {
+    copies[i] = fcntl(standard[i], F_DUPFD_CLOEXEC, 3);
+    if (copies[i] < 0) goto failed;
+  }
+  for (int i = 0; i < 3; i++) {
+    if (dup2(copies[i], i) < 0) goto failed;
+  }
+  if (syscall(SYS_close_range, 3, ~0U, 4 /* CLOSE_RANGE_CLOEXEC */) < 0) {
+    int limit = (int)sysconf(_SC_OPEN_MAX);
+    for (int fd = 3; fd < limit; fd++) fcntl(fd, F_SETFD, FD_CLOEXEC);
+  }
+  execve(path, arguments, environment);
+failed:;
+  int error = errno;
+  // A lost report would read as success; the exit status still tells.
+  if (write(report, &error, sizeof error) < 0) _exit(126);
+  _exit(127);
+}
+
+int clinux_spawn(const char *path, char *const *arguments, char *const *environment, int input, int output, int error) {
+  const int standard[3] = {input, output, error};
+  const pid_t parent = getpid();
+  int report[2], failure = 0;
+  sigset_t all, before;
+  if (pipe2(report, O_CLOEXEC) < 0) return -errno;
+  // No handler of the parent may run in the child.
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pid_t pid = fork();
+  if (pid == 0) exec_child(path, arguments, environment, standard, parent, report[1]);
+  int forked = errno;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  close(report[1]);
+  if (pid < 0) {
+    close(report[0]);
+    return -forked;
+  }
+  ssize_t n;
+  do {
+    n = read(report[0], &failure, sizeof failure);
+  } while (n < 0 && errno == EINTR);
+  close(report[0]);
+  if (n != sizeof failure) return pid;
+  while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) continue;
+  return -failure;
+}
+
+int clinux_wait(int pid, bool reap, int *code, bool *signalled) {
+  siginfo_t info;
+  int r;
+  do {
+    r = waitid(P_PID, (id_t)pid, &info, WEXITED | (reap ? 0 : WNOWAIT));
+  } while (r < 0 && errno == EINTR);
+  if (r < 0) return -errno;
+  *code = info.si_status;
+  *signalled = info.si_code != CLD_EXITED;
+  return 0;
+}
+
+int clinux_socketpair(int *first, int *second) {
+  int pair[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0) return -errno;
+  *first = pair[0];
+  *second = pair[1];
+  return 0;
 }
 
 int clinux_pin(const int *cpus, int count) {

@@ -60,6 +60,18 @@ int clinux_duplicate(int fd);
 #define CLINUX_TMPFS_MAGIC 0x01021994
 #define CLINUX_HUGETLBFS_MAGIC 0x958458f6
 
+// MARK: Processes
+
+/// Starts the program at `path` with the given three standard descriptors and no other; signals are at their defaults.
+/// The child gets SIGKILL when the calling *thread* ends (PR_SET_PDEATHSIG), so that thread has to outlive it.
+/// An execve(2) that fails is reported here. Returns the process id or -errno.
+int clinux_spawn(const char *path, char *const *arguments, char *const *environment, int input, int output, int error);
+/// Waits for the end of a child; without `reap` the child stays a zombie, whose id nobody else can get.
+/// `code` is the exit status, or the signal's number with `signalled`. Returns 0 or -errno.
+int clinux_wait(int pid, bool reap, int *code, bool *signalled);
+/// socketpair(2): a connected pair of Unix stream sockets, close-on-exec. Returns 0 or -errno.
+int clinux_socketpair(int *first, int *second);
+
 // MARK: Threads
 
 /// Binds the calling thread to the given CPUs. Returns 0 or -errno.
