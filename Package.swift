@@ -61,6 +61,9 @@ let package = Package(
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
     .executableTarget(name: "peer-parent", dependencies: ["Peers"], path: "Tests/PeerParent", swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
+    .executableTarget(
+      name: "vdpa-bench", dependencies: ["Peers", argumentParser], path: "Benchmarks/vdpa-bench",
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

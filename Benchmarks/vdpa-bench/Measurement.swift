@@ -1,0 +1,94 @@
+import Foundation
+import Peers
+
+/// One back-end and one front-end, started for one measurement.
+struct Measurement: Sendable {
+  let seconds: Double
+  let queues: Int
+  let queueSize: Int
+  let bursts: Int
+  let packed: Bool
+  let backEndCPU: Int
+  let frontEndCPU: Int
+  let vdpad: String
+  let logs: String?
+
+  /// The outcome of one measurement.
+  struct Outcome: Sendable {
+    let packetsPerSecond: Double
+    /// Where the front-end's memory came from.
+    let memory: PeerMemory
+    /// The share of the time in which either end was ready to run and another program had its CPU.
+    let disturbance: Double?
+  }
+
+  func run(_ kind: BackEndKind, port: Port, size: Int, round: Int) throws -> Outcome {
+    let scratch = try ScratchDirectory("bench")
+    let socket = scratch.file("sock")
+    let log = logs.map { "\($0)/\(port)-\(size)-\(round + 1)-\(kind)" }
+    let (backEnd, end) = try start(kind, port: port, size: size, socket: socket, log: log)
+    defer { end() }
+    var options = Testpmd.FrontEnd.Options(queues: queues, packetLength: size)
+    options.queueSize = queueSize
+    options.packed = packed
+    options.cpu = frontEndCPU
+    // Both rings of every pair filled, and what the threads keep for themselves.
+    options.mbufs = max(8192, 4 * queues * queueSize)
+    options.logFile = log.map { $0 + "-frontend.log" }
+    let frontEnd = try Testpmd.FrontEnd(socketPath: socket, options: options)
+    defer { frontEnd.quit() }
+    switch port {
+    case .loopback:
+      try frontEnd.setForward(.io)
+      try frontEnd.startTxFirst(bursts: bursts)
+    case .sink:
+      try frontEnd.setForward(.txonly)
+      try frontEnd.start()
+    case .source:
+      try frontEnd.setForward(.rxonly)
+      try frontEnd.start()
+    }
+    // Past the first bursts, with caches and branch predictors warm.
+    Thread.sleep(forTimeInterval: 0.3)
+    let processes = [backEnd, frontEnd.session.process]
+    let before = processes.map(\.schedulingDelay)
+    let rate = try frontEnd.rate(port == .sink ? .sent : .received, seconds: seconds)
+    guard rate > 0 else {
+      throw PeerError(.invalidRun, "no packet moved: \(kind), \(port), \(size) bytes")
+    }
+    // The worse of the two ends: their sum would count the same intruder twice.
+    let disturbance = zip(before, processes).compactMap { before, process in
+      before.flatMap { before in process.schedulingDelay.map { Double($0 &- before) / 1e9 / seconds } }
+    }.max()
+    return Outcome(packetsPerSecond: rate, memory: frontEnd.session.memory, disturbance: disturbance)
+  }
+
+  /// Starts the back-end; returns it and what ends it.
+  private func start(_ kind: BackEndKind, port: Port, size: Int, socket: String, log: String?) throws -> (
+    PeerProcess, () -> Void
+  ) {
+    let logFile = log.map { $0 + "-backend.log" }
+    switch kind {
+    case .dpdk:
+      let backEndPort: Testpmd.BackEnd.Port =
+        switch port {
+        case .loopback: .loopback(lossless: false)
+        case .sink: .sink
+        case .source: .source(length: size)
+        }
+      let backEnd = try Testpmd.BackEnd(
+        socketPath: socket, port: backEndPort, queues: queues, cpu: backEndCPU, logFile: logFile)
+      return (backEnd.session.process, { backEnd.quit() })
+    case .vdpad:
+      let process = try PeerProcess(
+        vdpad,
+        [
+          "serve", "--type", "net", "--socket-path", socket, "--port", port == .source ? "source=\(size)" : "\(port)",
+          "--poll", "--cpu", "\(backEndCPU)", "--queues", "\(queues)",
+        ],
+        hint: "`swift build -c release --product vdpad` makes it", logFile: logFile)
+      try ListeningSocket.wait(at: socket, by: process)
+      return (process, { process.terminate() })
+    }
+  }
+}

@@ -1,0 +1,8 @@
+/// What a back-end does with packets.
+enum Port: String, CaseIterable, Sendable, CustomStringConvertible {
+  case loopback
+  case sink
+  case source
+
+  var description: String { rawValue }
+}
