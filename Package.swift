@@ -64,6 +64,8 @@ let package = Package(
     .executableTarget(
       name: "vdpa-bench", dependencies: ["Peers", argumentParser], path: "Benchmarks/vdpa-bench",
       swiftSettings: settings),
+    .testTarget(
+      name: "VhostUserTests", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
