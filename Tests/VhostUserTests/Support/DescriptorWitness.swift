@@ -4,9 +4,9 @@ import VDPA
 
 /// Tells whether every copy of a descriptor is closed: they are copies of a pipe's writing end, and the reading end
 /// sees the hang-up when the last one goes. Unlike a count of the process's descriptors it does not mind other tests.
-struct DescriptorWitness {
+final class DescriptorWitness {
   private let readingEnd: OwnedFD
-  private let writingEnd: OwnedFD
+  private var writingEnd: OwnedFD?
 
   init() throws {
     let (reading, writing) = try FileDescriptor.pipe()
@@ -16,19 +16,14 @@ struct DescriptorWitness {
 
   /// New copies.
   func copies(_ count: Int) throws -> [OwnedFD] {
-    try (0..<count).map { _ in try writingEnd.duplicate() }
+    guard let writingEnd else { throw Errno.badFileDescriptor }
+    return try (0..<count).map { _ in try writingEnd.duplicate() }
   }
 
   /// Gives up the witness's own copy and waits for the others to go. False when one still lives after ten seconds.
-  consuming func areAllClosed() -> Bool {
-    let end = readingEnd
-    self = DescriptorWitness(readingEnd: end, writingEnd: end)
-    var entry = pollfd(fd: end.rawValue, events: 0, revents: 0)
+  func areAllClosed() -> Bool {
+    writingEnd = nil
+    var entry = pollfd(fd: readingEnd.rawValue, events: 0, revents: 0)
     return unsafe poll(&entry, 1, 10_000) == 1 && entry.revents & Int16(POLLHUP) != 0
-  }
-
-  private init(readingEnd: OwnedFD, writingEnd: OwnedFD) {
-    self.readingEnd = readingEnd
-    self.writingEnd = writingEnd
   }
 }
