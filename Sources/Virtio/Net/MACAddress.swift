@@ -17,7 +17,8 @@ public struct MACAddress: Sendable, Hashable, CustomStringConvertible {
   /// - Returns: nil when the text is anything else.
   public init?(_ text: String) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false)
-    let bytes = parts.compactMap { $0.count == 2 ? UInt8($0, radix: 16) : nil }
+    // The digits are checked because the integer's initialiser takes a sign.
+    let bytes = parts.compactMap { $0.count == 2 && $0.allSatisfy(\.isHexDigit) ? UInt8($0, radix: 16) : nil }
     guard parts.count == 6, bytes.count == 6 else { return nil }
     self.bytes = bytes
   }
