@@ -31,11 +31,12 @@ package struct SplitDriverRing {
 
   package let area: SplitRingArea
   private var free: [UInt16]
-  /// For each head with the device: its descriptors and how many bytes may be written.
-  private var chains: [(descriptors: [UInt16], writable: UInt64)?]
-  private var added: UInt16 = 0
-  private var published: UInt16 = 0
-  private var nextUsed: UInt16 = 0
+  /// For each head that is taken: its descriptors, how many bytes may be written, and its number in the order added.
+  private var chains: [(descriptors: [UInt16], writable: UInt64, number: UInt64)?]
+  /// How many chains were ever added, announced and taken back; their low 16 bits are the ring's positions.
+  private var added: UInt64 = 0
+  private var published: UInt64 = 0
+  private var collected: UInt64 = 0
 
   /// A ring that starts empty at position 0; clears flags and indices.
   package init(area: SplitRingArea) {
@@ -51,7 +52,7 @@ package struct SplitDriverRing {
   /// How many descriptors are free.
   package var freeCount: Int { free.count }
   /// How many chains are with the device.
-  package var outstanding: Int { Int(added &- nextUsed) }
+  package var outstanding: Int { Int(added &- collected) }
 
   /// Writes a chain and puts it into the available ring, not yet announced.
   ///
@@ -71,8 +72,8 @@ package struct SplitDriverRing {
           next: isLast ? 0 : taken[i + 1]))
     }
     let writable = pieces.reduce(UInt64(0)) { $0 + ($1.isWritable ? UInt64($1.length) : 0) }
-    chains[Int(taken[0])] = (taken, writable)
-    area.setAvailHead(added, taken[0])
+    chains[Int(taken[0])] = (taken, writable, added)
+    area.setAvailHead(UInt16(truncatingIfNeeded: added), taken[0])
     added &+= 1
     return taken[0]
   }
@@ -82,7 +83,7 @@ package struct SplitDriverRing {
   /// - Returns: Whether the device wants a kick for them.
   package mutating func publish() -> Bool {
     guard published != added else { return false }
-    area.publishAvailIndex(added)
+    area.publishAvailIndex(UInt16(truncatingIfNeeded: added))
     published = added
     clinux_fence()
     return area.usedFlags & SplitRingArea.noNotify == 0
@@ -93,13 +94,17 @@ package struct SplitDriverRing {
   /// - Returns: Its head and the number of bytes written, nil when there is none.
   /// - Throws: What the device did wrong.
   package mutating func collect() throws(DeviceFault) -> (head: UInt16, length: UInt32)? {
-    let waiting = area.usedIndex &- nextUsed
+    let position = UInt16(truncatingIfNeeded: collected)
+    let waiting = area.usedIndex &- position
     guard waiting > 0 else { return nil }
-    guard Int(waiting) <= outstanding else { throw .usedIndex }
-    let entry = area.usedEntry(nextUsed)
-    guard entry.id < UInt32(area.size), let chain = chains[Int(entry.id)] else { throw .unknownHead(entry.id) }
+    // Only what was announced is with the device; a chain that was only added is not its to return.
+    guard UInt64(waiting) <= published &- collected else { throw .usedIndex }
+    let entry = area.usedEntry(position)
+    guard entry.id < UInt32(area.size), let chain = chains[Int(entry.id)], chain.number < published else {
+      throw .unknownHead(entry.id)
+    }
     guard UInt64(entry.length) <= chain.writable else { throw .tooLong(entry.length) }
-    nextUsed &+= 1
+    collected &+= 1
     chains[Int(entry.id)] = nil
     free += chain.descriptors.reversed()
     return (UInt16(entry.id), entry.length)
