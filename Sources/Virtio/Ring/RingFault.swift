@@ -8,7 +8,8 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
   case availableIndex
   /// A head or a `next` field names a descriptor that the ring does not have.
   case descriptorIndex
-  /// A chain has more descriptors than the ring: it loops.
+  /// A chain, or the chains that one packet is written to together, have more descriptors than the ring: they loop or
+  /// share descriptors.
   case chainLoop
   /// A chain has an indirect table, which was not negotiated.
   case indirect
@@ -27,7 +28,7 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
     case .none: "in order"
     case .availableIndex: "the available index is ahead by more than the ring's size"
     case .descriptorIndex: "a descriptor index is not below the ring's size"
-    case .chainLoop: "a descriptor chain is longer than the ring (a loop)"
+    case .chainLoop: "descriptor chains are longer than the ring (a loop, or shared descriptors)"
     case .indirect: "a descriptor is indirect, which was not negotiated"
     case .descriptorOrder: "a device-readable descriptor stands where a device-writable one must be"
     case .unmapped: "a buffer lies outside of guest memory"

@@ -50,6 +50,7 @@ package struct SplitDeviceRing {
   ) -> Int {
     let available = min(pending(), limit, PacketBurst.capacity - burst.count)
     guard available > 0 else { return 0 }
+    precondition(headerLength >= 0 && headerLength <= PacketBurst.lead)
     let area = self.area
     var memory = memory
     var taken = 0
@@ -97,14 +98,15 @@ package struct SplitDeviceRing {
     return taken
   }
 
-  /// Returns the chains of packets to the driver, all read, none written, and announces them.
+  /// Returns the chains of packets to the driver, all read, none written, and announces them. Nothing is written to a
+  /// broken ring.
   ///
   /// - Parameters:
   ///   - first: The first packet of the burst to complete.
   ///   - count: How many.
   package mutating func complete(_ burst: PacketBurst, first: Int, count: Int) {
-    guard count > 0 else { return }
-    precondition(first >= 0 && first + count <= burst.count)
+    precondition(first >= 0 && count >= 0 && first + count <= burst.count)
+    guard count > 0 && fault == .none else { return }
     for i in first..<first &+ count {
       area.setUsed(nextUsed, head: unsafe burst.slots[i].head, length: 0)
       nextUsed &+= 1
@@ -137,16 +139,18 @@ package struct SplitDeviceRing {
   package mutating func enqueueBurst(
     from burst: PacketBurst, first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
   ) -> Int {
+    precondition(first >= 0 && headerLength >= 0 && headerLength <= PacketBurst.lead)
     var memory = memory
     var available = pending()
     var visits = 0
     let before = nextUsed
     var index = first
-    while index < burst.count && available > 0 && visits < PacketBurst.maxVisits && fault == .none {
+    while index < burst.count && visits < PacketBurst.maxVisits && fault == .none {
       guard unsafe burst.slots[index].outcome != .oversized else {
         index &+= 1
         continue
       }
+      guard available > 0 else { break }
       switch scatter(
         burst, index, available: available, memory: &memory, headerLength: headerLength, mergeable: mergeable,
         visits: &visits)
@@ -188,17 +192,20 @@ package struct SplitDeviceRing {
     var rest = slot.length
     var buffers = 0
     var segments = 0
+    let visitsBefore = visits
     while rest > 0 {
-      guard buffers < available else { return buffers == area.size ? .neverFits : .needsMore }
+      // A guest whose descriptors are all here cannot give more of them.
+      guard buffers < available else { return visits &- visitsBefore == area.size ? .neverFits : .needsMore }
       let head = area.availHead(nextAvail &+ UInt16(truncatingIfNeeded: buffers))
       var index = head
-      var links = 0
       var written = 0
       var capacity = 0
       while true {
         guard index <= area.mask else { return .broken(.descriptorIndex) }
-        links &+= 1
-        guard links <= area.size else { return .broken(.chainLoop) }
+        // Chains that are available at the same time share no descriptor, so the ring's size bounds all of a packet's
+        // chains together. Without that, a thousand heads of one long chain cost millions of visits in each burst.
+        visits &+= 1
+        guard visits &- visitsBefore <= area.size else { return .broken(.chainLoop) }
         let descriptor = area.descriptor(index)
         guard descriptor.flags & SplitRingArea.Descriptor.indirect == 0 else { return .broken(.indirect) }
         guard descriptor.flags & SplitRingArea.Descriptor.write != 0 else { return .broken(.descriptorOrder) }
@@ -220,7 +227,6 @@ package struct SplitDeviceRing {
         guard written < rest, descriptor.flags & SplitRingArea.Descriptor.next != 0 else { break }
         index = descriptor.next
       }
-      visits &+= links
       guard capacity >= (buffers == 0 ? headerLength : 1) else { return .broken(.shortBuffer) }
       area.setUsed(nextUsed &+ UInt16(truncatingIfNeeded: buffers), head: head, length: UInt32(written))
       buffers &+= 1
@@ -259,8 +265,10 @@ package struct SplitDeviceRing {
     return area.availFlags & SplitRingArea.noInterrupt == 0
   }
 
-  /// Asks the driver for kicks, or to do without. After asking for them the ring must be looked at once more.
+  /// Asks the driver for kicks, or to do without. After asking for them the ring must be looked at once more. Nothing
+  /// is written to a broken ring.
   package func setWantsKicks(_ wanted: Bool) {
+    guard fault == .none else { return }
     area.setUsedFlags(wanted ? 0 : SplitRingArea.noNotify)
     if wanted { clinux_fence() }
   }
