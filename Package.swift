@@ -22,6 +22,7 @@ let package = Package(
     .library(name: "Datapath", targets: ["Datapath"]),
     .library(name: "VhostUser", targets: ["VhostUser"]),
     .executable(name: "vdpactl", targets: ["vdpactl"])
+    .library(name: "SimulatorEngine", targets: ["SimulatorEngine"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -66,6 +67,14 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system], swiftSettings: settings),
+    .target(
+      name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
+      path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
+    // Tests, one target a module.
+    .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
+    .testTarget(
+      name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

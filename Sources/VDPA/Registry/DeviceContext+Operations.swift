@@ -27,11 +27,7 @@ extension DeviceContext {
   /// - Parameter completion: Called with where its vrings stand.
   public func close(completion: @escaping Completion<[VringState]>) {
     perform("close") { held in
-      guard let memory = held.memory else { return [] }
-      let states = held.device.close()
-      held.unmap(memory.addressMap.ranges)
-      held.memory = nil
-      return states
+      held.close()
     } completion: {
       completion($0)
     }
@@ -118,6 +114,15 @@ extension DeviceContext {
 }
 
 extension DeviceContext.Held {
+  /// Closes the device and unmaps guest memory, if it is configured.
+  mutating func close() -> [VringState] {
+    guard let memory else { return [] }
+    let states = device.close()
+    unmap(memory.addressMap.ranges)
+    self.memory = nil
+    return states
+  }
+
   /// Refuses what the device has not offered, whatever the caller has checked.
   fileprivate func check(_ setup: DeviceSetup) throws(VDPAError) {
     let attributes = device.attributes

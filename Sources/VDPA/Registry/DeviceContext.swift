@@ -33,7 +33,8 @@ public final class DeviceContext: Sendable {
   /// Its counters, if it counts.
   public let statistics: (any DeviceStatistics)?
 
-  private let held: Mutex<Held>
+  /// nil once the device was given back.
+  private let held: Mutex<Held?>
   private let queue: SerialThread?
   private let released: Mutex<(@Sendable () -> Void)?>
 
@@ -54,14 +55,24 @@ public final class DeviceContext: Sendable {
     self.released = Mutex(released)
   }
 
-  /// Gives the device back. It must have been closed. Calling it again does nothing.
+  /// Gives the device back, after the operations that were asked for before; one that is still configured is closed.
+  /// Operations that come later fail. Calling it again does nothing.
   public func release() {
     let released = self.released.withLock { released in
       defer { released = nil }
       return released
     }
     guard let released else { return }
-    if let queue { queue.finish(released) } else { released() }
+    // The engine may hand the device out again from `released` on, so it is let go of before, even though this context
+    // lives on in whoever holds it.
+    let last: @Sendable () -> Void = { [self] in
+      held.withLock { held in
+        _ = held?.close()
+        held = nil
+      }
+      released()
+    }
+    if let queue { queue.finish(last) } else { last() }
   }
 
   /// Runs one operation in the context.
@@ -76,7 +87,14 @@ public final class DeviceContext: Sendable {
     let operation: @Sendable () -> Void = { [self] in
       let result: Result<Value, VDPAError>
       do {
-        result = .success(try held.withLock { held in try body(&held) })
+        result = .success(
+          try held.withLock { held in
+            guard var current = held else {
+              throw VDPAError(.operationFailed, "the device was given back; claim it again")
+            }
+            defer { held = current }
+            return try body(&current)
+          })
       } catch {
         result = .failure(
           VDPAError(.operationFailed, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)"))

@@ -14,9 +14,11 @@ final class SerialThread: Sendable {
 
   init(name: String) { self.name = name }
 
-  /// Runs `job` after those before it. Without a thread (the system has none left) it runs on the caller's.
+  /// Runs `job` after those before it. Without a thread (the system has none left, or it has ended) it runs on the
+  /// caller's.
   func run(_ job: @escaping @Sendable () -> Void) {
     let runsHere = state.withLock { state in
+      guard !state.isFinishing else { return true }
       if state.thread == nil {
         state.thread = try? PinnedThread(name: name) { [self] in work() }
       }
