@@ -21,8 +21,10 @@ let package = Package(
     .library(name: "VDPA", targets: ["VDPA"]),
     .library(name: "Datapath", targets: ["Datapath"]),
     .library(name: "VhostUser", targets: ["VhostUser"]),
-    .executable(name: "vdpactl", targets: ["vdpactl"])
+    .library(name: "Discovery", targets: ["Discovery"]),
     .library(name: "SimulatorEngine", targets: ["SimulatorEngine"]),
+    .executable(name: "vdpad", targets: ["vdpad"]),
+    .executable(name: "vdpactl", targets: ["vdpactl"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -32,49 +34,42 @@ let package = Package(
   targets: [
     // Modules, in the order of docs/architecture.md: a target imports only what stands here.
     .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+    // A C target and not a system library: CPCI.h says why.
+    .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
+    .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
     .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: settings),
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
-    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
+    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
+    .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
+    .target(
+      name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
+      path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
 
     // Programs.
     .executableTarget(
       name: "vdpad",
       dependencies: [
-        "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", system, logging, argumentParser,
+        "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", "SimulatorEngine", system, logging, argumentParser,
       ],
       swiftSettings: settings),
-    // A C target and not a system library: CPCI.h says why.
-    .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
-    .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
-    .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
-
-    // Programs.
     .executableTarget(name: "vdpactl", dependencies: ["Discovery", system, argumentParser], swiftSettings: settings),
-
-    // Tests.
-    .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
-    .testTarget(
-      name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
-    .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
     .executableTarget(name: "peer-parent", dependencies: ["Peers"], path: "Tests/PeerParent", swiftSettings: settings),
-    .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
     .executableTarget(
       name: "vdpa-bench", dependencies: ["Peers", argumentParser], path: "Benchmarks/vdpa-bench",
       swiftSettings: settings),
+
+    // Tests, one target a module.
     .testTarget(
       name: "VhostUserTests", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system], swiftSettings: settings),
-    .target(
-      name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
-      path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
-    // Tests, one target a module.
-    .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
+    .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
     .testTarget(
-      name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
-      swiftSettings: settings),
+      name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
+    .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
+    .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

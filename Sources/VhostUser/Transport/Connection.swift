@@ -83,6 +83,7 @@ package final class Connection: Sendable {
     guard let socket = state.value.socket else { return true }
     return StreamSocket.isHungUp(socket)
   }
+
   /// Whether something waits for the peer to read.
   package var isBlocked: Bool { !state.value.outgoing.isEmpty }
 
