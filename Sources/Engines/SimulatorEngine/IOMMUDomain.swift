@@ -20,7 +20,8 @@ struct IOMMUDomain {
         guard range.start % IOMMUDomain.pageSize == 0, range.size % IOMMUDomain.pageSize == 0 else {
           throw SimulatorError(
             .rangeNotAligned,
-            "\(range.name) cannot be mapped by an IOMMU: it is not made of whole pages of \(IOMMUDomain.pageSize) bytes")
+            "\(range.name) cannot be mapped by an IOMMU: it is not made of whole pages of \(IOMMUDomain.pageSize) bytes"
+          )
         }
         try map.map(range)
         done.append(range)

@@ -116,8 +116,8 @@ extension RingServer {
     while packets.append(
       length: settings.sourceLength, headerLength: headerLength,
       { payload in
-        for i in unsafe 0..<payload.count {
-          unsafe payload[i] = i < header.count ? header[i] : UInt8(truncatingIfNeeded: i - header.count)
+        for i in 0..<payload.count {
+          payload[i] = i < header.count ? header[i] : UInt8(truncatingIfNeeded: i - header.count)
         }
       })
     {}
