@@ -45,13 +45,30 @@
     let length: Int
   }
 
-  let slots: UnsafeMutablePointer<Slot>
-  let arena: UnsafeMutableRawPointer
+  @usableFromInline let slots: UnsafeMutablePointer<Slot>
+  @usableFromInline let arena: UnsafeMutableRawPointer
   let segments: UnsafeMutablePointer<Segment>
+  // Stored properties of a class that change would cost two calls of the run time's exclusivity check each time another
+  // module looks at a packet; what is behind a pointer costs a load.
+  @usableFromInline let state: UnsafeMutablePointer<State>
+
+  /// How far a burst is filled.
+  @usableFromInline struct State {
+    @usableFromInline var count = 0
+    @usableFromInline var end = 0
+    @usableFromInline init() {}
+  }
+
   /// How many slots are in use.
-  package internal(set) var count = 0
+  @inlinable package internal(set) var count: Int {
+    get { unsafe state.pointee.count }
+    set { unsafe state.pointee.count = newValue }
+  }
   /// The first free byte of the arena, a multiple of 64.
-  var end = 0
+  var end: Int {
+    get { unsafe state.pointee.end }
+    set { unsafe state.pointee.end = newValue }
+  }
 
   /// A burst without packets; about 300 KiB, of which the system backs what is used.
   package init() {
@@ -59,12 +76,15 @@
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe arena = .allocate(byteCount: PacketBurst.arenaBytes, alignment: 64)
     unsafe segments = .allocate(capacity: PacketBurst.maxSegments)
+    unsafe state = .allocate(capacity: 1)
+    unsafe state.initialize(to: State())
   }
 
   deinit {
     unsafe slots.deallocate()
     unsafe arena.deallocate()
     unsafe segments.deallocate()
+    unsafe state.deallocate()
   }
 
   /// Forgets all packets.
@@ -80,7 +100,7 @@
   }
 
   /// A slot's values.
-  package subscript(index: Int) -> Slot {
+  @inlinable package subscript(index: Int) -> Slot {
     precondition(index >= 0 && index < count)
     return unsafe slots[index]
   }
@@ -93,6 +113,7 @@
   ///   - fill: Writes the payload.
   /// - Returns: Whether there was room.
   package func append(length: Int, headerLength: Int, _ fill: (inout MutableSpan<UInt8>) -> Void) -> Bool {
+    precondition(length >= 0 && headerLength >= 0 && headerLength <= PacketBurst.lead)
     guard count < PacketBurst.capacity, length <= PacketBurst.maxLength - headerLength,
       let start = place(headerLength: headerLength)
     else { return false }
@@ -104,13 +125,14 @@
     return true
   }
 
-  /// Forgets what has become of the packets, so that the same ones can be sent again.
+  /// Forgets what has become of the packets, so that the same ones can be sent again; those that were not copied have
+  /// nothing to send and stay ``Outcome/oversized``.
   package func rearm() {
-    for i in 0..<count { unsafe slots[i].outcome = .pending }
+    for i in 0..<count where unsafe slots[i].outcome != .oversized { unsafe slots[i].outcome = .pending }
   }
 
   /// Works on a packet's payload in place.
-  package func withPayload<R>(
+  @inlinable package func withPayload<R>(
     _ index: Int, headerLength: Int, _ body: (inout MutableSpan<UInt8>) -> R
   ) -> R {
     let slot = self[index]
@@ -118,7 +140,7 @@
   }
 
   /// Lends out a part of the arena that `place(headerLength:)` has made room for.
-  private func withBytes<R>(at start: Int, count: Int, _ body: (inout MutableSpan<UInt8>) -> R) -> R {
+  @inlinable func withBytes<R>(at start: Int, count: Int, _ body: (inout MutableSpan<UInt8>) -> R) -> R {
     let bytes = unsafe UnsafeMutableBufferPointer(
       start: (arena + start).assumingMemoryBound(to: UInt8.self), count: count)
     var span = unsafe bytes.mutableSpan
@@ -126,7 +148,7 @@
   }
 
   /// Keeps the packets for which `isIncluded` holds, in order. Their heads are forgotten with the others.
-  package func filter(_ isIncluded: (Int) -> Bool) {
+  @inlinable package func filter(_ isIncluded: (Int) -> Bool) {
     var kept = 0
     for i in 0..<count where isIncluded(i) {
       unsafe slots[kept] = slots[i]
