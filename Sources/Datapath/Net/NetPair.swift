@@ -41,22 +41,27 @@ final class NetPair: Sendable {
   ///   is nothing left to do.
   /// - Returns: How much was done, 0 for nothing.
   func serve(_ burst: PacketBurst, isPolled: Bool) -> Int {
-    let turn = ownership.burst { state -> (work: Int, faults: [(Int, RingFault)], observer: (any DeviceObserver)?) in
+    let turn = ownership.burst { state -> (work: Int, isFaulty: Bool) in
       state.rings.wantKicks(false)
       var work = state.serve(burst)
       if work == 0 && !isPolled {
         state.rings.wantKicks(true)
         work = state.serve(burst)
       }
-      let faults = state.rings.takeFaults()
-      return (work, faults, faults.isEmpty ? nil : state.observer)
+      return (work, state.rings.isFaulty)
     }
     guard let turn else { return 0 }
-    // Told outside of the burst: whoever hears of it may want to change the pair.
-    for (index, fault) in turn.faults {
-      turn.observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
-    }
+    if turn.isFaulty { reportFaults() }
     return turn.work
+  }
+
+  /// Tells of broken rings, once each; outside of the burst, for whoever hears of it may want to change the pair.
+  private func reportFaults() {
+    let found = ownership.burst { state in (state.rings.takeFaults(), state.observer) }
+    guard let (faults, observer) = found else { return }
+    for (index, fault) in faults {
+      observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
+    }
   }
 
   /// Counts a kick; only the worker writes these counters while it serves the pair.
@@ -92,7 +97,10 @@ extension NetPair.Rings {
     transmit?.wantKicks(wanted)
   }
 
-  @inline(__always) fileprivate mutating func takeFaults() -> [(Int, RingFault)] {
+  /// Whether a ring is broken that nobody has been told of.
+  fileprivate var isFaulty: Bool { receive?.hasNewFault == true || transmit?.hasNewFault == true }
+
+  fileprivate mutating func takeFaults() -> [(Int, RingFault)] {
     var faults: [(Int, RingFault)] = []
     if let fault = receive?.takeFault() { faults.append((receive?.index ?? 0, fault)) }
     if let fault = transmit?.takeFault() { faults.append((transmit?.index ?? 0, fault)) }

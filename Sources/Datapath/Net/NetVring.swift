@@ -158,9 +158,12 @@ struct NetVring {
     kicksWanted = wanted
   }
 
+  /// Whether the ring is broken and nobody has asked why yet.
+  var hasNewFault: Bool { ring.fault != .none && !isFaultReported }
+
   /// The reason why the ring is broken, the first time it is asked for.
   mutating func takeFault() -> RingFault? {
-    guard ring.fault != .none, !isFaultReported else { return nil }
+    guard hasNewFault else { return nil }
     isFaultReported = true
     counters.add(.broken, 1)
     return ring.fault
