@@ -51,8 +51,8 @@ internal import VDPA
   /// - Parameters:
   ///   - name: What the error calls the state.
   ///   - deadline: How long to wait for the burst that runs, in milliseconds.
-  /// - Throws: ``DatapathError`` `stuck`, when it has not ended by then. The state then stays closed for good: whoever
-  ///   is in it may still use what it refers to, and nobody enters it again.
+  /// - Throws: ``DatapathError`` `stuck`, when it has not ended by then. The state then stays closed: whoever is in it
+  ///   may still use what it refers to, and nobody enters it until a later change has found it left.
   func exclusively<Result>(
     _ name: @autoclosure () -> String, deadline: Int = 2000, _ body: (inout State) throws -> Result
   ) throws -> Result {

@@ -9,15 +9,15 @@ extension Session {
     switch action {
     case .none: done(.success)
     case .value(let value): done(.value(value))
-    case .featuresAccepted: acceptFeatures(done)
+    case .featuresAccepted(let before): acceptFeatures(before: before, done)
     case .changeMemory(let memory): changeMemory(to: memory, done)
-    case .vringChanged(let index): tellDevice(of: index, done)
+    case .vringChanged(let index, let before): tellDevice(of: index, before: before, done)
     case .stopVring(let index): stopVring(index, done)
     case .readConfiguration(let payload): readConfiguration(payload, done)
     }
   }
 
-  private func acceptFeatures(_ done: @escaping @Sendable (Outcome) -> Void) {
+  private func acceptFeatures(before: Features?, _ done: @escaping @Sendable (Outcome) -> Void) {
     let protocolState = state.value.protocolState
     let features = protocolState.deviceFeatures
     run {
@@ -26,6 +26,8 @@ extension Session {
       if case .success = result {
         log.debug("features accepted: \(features.describe(for: protocolState.offer.type))")
         emit(.featuresNegotiated(features, protocolState.protocolFeatures))
+      } else {
+        state.value.protocolState.restore(before)
       }
       done(outcome(result))
     }
@@ -49,13 +51,22 @@ extension Session {
     }
   }
 
-  private func tellDevice(of index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+  private func tellDevice(
+    of index: Int, before: SessionVring, _ done: @escaping @Sendable (Outcome) -> Void
+  ) {
     let vring = state.value.protocolState.vrings[index]
-    emit(.vring(index: index, isStarted: vring.isStarted, isEnabled: vring.isEnabled))
-    guard state.value.isConfigured, let setup = vring.setup else { return done(.success) }
+    let event = SocketEvent.vring(index: index, isStarted: vring.isStarted, isEnabled: vring.isEnabled)
+    guard state.value.isConfigured, let setup = vring.setup else {
+      emit(event)
+      return done(.success)
+    }
     run {
       device.setVring(setup, completion: $0)
     } then: { [self] result in
+      switch result {
+      case .success: emit(event)
+      case .failure: state.value.protocolState.vrings[index] = before
+      }
       done(outcome(result))
     }
   }
@@ -88,10 +99,7 @@ extension Session {
     } then: { [self] result in
       state.value.isConfigured = false
       switch result {
-      case .success(let positions):
-        for position in positions where state.value.protocolState.vrings.indices.contains(position.index) {
-          state.value.protocolState.vrings[position.index].update(position)
-        }
+      case .success(let positions): takePositions(positions)
       case .failure(let error): deviceFailed(error)
       }
       emit(.notReady(reason: "vring \(index) was stopped"))

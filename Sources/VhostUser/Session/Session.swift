@@ -169,7 +169,30 @@ package final class Session: Sendable {
   }
 
   private func idle() {
-    if state.value.end == nil { connection.resumeReading() } else { finish() }
+    if state.value.end != nil { return finish() }
+    connection.resumeReading()
+    closeFailedDevice()
+  }
+
+  /// Closes a device that has reported its failure, as soon as no operation is under way.
+  func closeFailedDevice() {
+    let current = state.value
+    guard current.isConfigured, current.failure != nil, !current.isBusy, current.end == nil else { return }
+    run {
+      device.close(completion: $0)
+    } then: { [self] result in
+      state.value.isConfigured = false
+      if case .success(let positions) = result { takePositions(positions) }
+      emit(.notReady(reason: state.value.failure ?? ""))
+      onChange()
+    }
+  }
+
+  /// Takes over where a closed device says that its vrings stand.
+  func takePositions(_ positions: [VringState]) {
+    for position in positions where state.value.protocolState.vrings.indices.contains(position.index) {
+      state.value.protocolState.vrings[position.index].update(position)
+    }
   }
 
   /// Configures the device as soon as everything is there.

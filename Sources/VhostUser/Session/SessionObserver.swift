@@ -20,8 +20,9 @@ extension Session {
       if vrings.indices.contains(index), let error = vrings[index].error { EventFD.signal(error) }
       emit(.vringBroken(index: index, reason: reason))
     case .failed(let reason):
-      let error = VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)")
-      deviceFailed(error)
+      deviceFailed(
+        VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))
+      closeFailedDevice()
     }
   }
 }

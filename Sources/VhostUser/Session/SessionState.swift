@@ -70,14 +70,13 @@ struct SessionState {
       var vring = vrings[index]
       vring.kick = try eventFD(descriptor, "kick", index)
       try vring.start(in: memory)
-      vrings[index] = vring
-      return .vringChanged(index)
+      return replace(vring)
     case .setVringCall(let index, let descriptor): return try setFile(index, descriptor, "call", \.call)
     case .setVringError(let index, let descriptor): return try setFile(index, descriptor, "error", \.error)
     case .setVringEnable(let index, let enabled):
-      let index = try vringIndex(index)
-      vrings[index].isEnabled = enabled
-      return .vringChanged(index)
+      var vring = vrings[try vringIndex(index)]
+      vring.isEnabled = enabled
+      return replace(vring)
     case .getConfiguration(let payload): return .readConfiguration(payload)
     case .setStatus(let status):
       // Zero comes before GET_VRING_BASE when a guest stops: the rings keep their state (reference order of QEMU).
@@ -91,6 +90,15 @@ struct SessionState {
     }
   }
 
+  /// Puts a changed vring in its place.
+  private mutating func replace(_ vring: SessionVring) -> SessionAction {
+    defer { vrings[vring.index] = vring }
+    return .vringChanged(vring.index, before: vrings[vring.index])
+  }
+
+  /// Takes features back that the device has refused.
+  mutating func restore(_ features: Features?) { accepted = features }
+
   /// Takes over guest memory that the device has taken over.
   mutating func take(_ memory: GuestMemory) { self.memory = memory }
 
@@ -103,11 +111,12 @@ struct SessionState {
       let changed = accepted.symmetricDifference(features).describe(for: offer.type)
       throw VhostUserError(.outOfState, "features change while vrings are started: \(changed)")
     }
+    let before = accepted
     accepted = features
     if !features.contains(.protocolFeatures) {
       for index in vrings.indices { vrings[index].isEnabled = true }
     }
-    return .featuresAccepted
+    return .featuresAccepted(before: before)
   }
 
   private mutating func setProtocolFeatures(_ features: ProtocolFeatures) throws(VhostUserError) -> SessionAction {
@@ -219,8 +228,7 @@ struct SessionState {
       return .none
     }
     try vring.start(in: memory)
-    vrings[index] = vring
-    return .vringChanged(index)
+    return replace(vring)
   }
 
   /// Anything but an eventfd could block or kill whoever writes to it.
