@@ -63,11 +63,15 @@ let package = Package(
       swiftSettings: settings),
 
     // Tests, one target a module.
+    .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system], swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
     .testTarget(
       name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
+    .testTarget(
+      name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
+      swiftSettings: settings),
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
   ],

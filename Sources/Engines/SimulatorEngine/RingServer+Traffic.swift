@@ -91,7 +91,10 @@ extension RingServer {
       if packet.outcome == .delivered { count(packet, at: receive) } else { countOversized(receive) }
     }
     // Packets that fit nowhere cost no buffers; sending them for ever would be work without an end.
-    guard receive.ring.nextUsed != usedBefore else { return hasTaken }
+    guard receive.ring.nextUsed != usedBefore else {
+      board[receive.index] = receive.statistics
+      return hasTaken
+    }
     receive.call()
     return true
   }
