@@ -1,6 +1,6 @@
 /// Why a ring is broken: what a driver wrote into it that no correct driver writes.
 ///
-/// A broken ring stays broken until it is stopped and started again; nothing more is fetched from it or written to it.
+/// A broken ring stays broken until it is stopped and started again; nothing more is fetched from it.
 public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
   /// The ring is in order.
   case none

@@ -98,15 +98,15 @@ package struct SplitDeviceRing {
     return taken
   }
 
-  /// Returns the chains of packets to the driver, all read, none written, and announces them. Nothing is written to a
-  /// broken ring.
+  /// Returns the chains of packets to the driver, all read, none written, and announces them. What was fetched
+  /// before the ring was found broken is finished like everything else, or it would be lost to whoever goes on with it.
   ///
   /// - Parameters:
   ///   - first: The first packet of the burst to complete.
   ///   - count: How many.
   package mutating func complete(_ burst: PacketBurst, first: Int, count: Int) {
     precondition(first >= 0 && count >= 0 && first + count <= burst.count)
-    guard count > 0 && fault == .none else { return }
+    guard count > 0 else { return }
     for i in first..<first &+ count {
       area.setUsed(nextUsed, head: unsafe burst.slots[i].head, length: 0)
       nextUsed &+= 1
