@@ -3,7 +3,8 @@ import Synchronization
 import VDPA
 
 /// A logger for lines that a guest or a front-end can cause: every line names the socket, and a peer that causes many
-/// fills no disk: after a burst there is one line a second, with the number of those left out.
+/// fills no disk: after a burst there is one line a second, with the number of those left out. Who asks for trace or
+/// debug lines wants them all.
 final class LimitedLogger: Sendable {
   private struct Budget {
     var lines = LimitedLogger.burst
@@ -39,8 +40,8 @@ final class LimitedLogger: Sendable {
   }
 
   private func write(_ level: Logger.Level, _ message: () -> String) {
-    guard logger.logLevel <= level, admit() else { return }
-    flush()
+    guard logger.logLevel <= level, level <= .debug || admit() else { return }
+    if level > .debug { flush() }
     logger.log(level: level, "\(prefix): \(message())")
   }
 
