@@ -213,6 +213,23 @@ struct ConnectionTests {
     await harness.finish()
   }
 
+  /// A message that leaves in several pieces brings its descriptors once.
+  @Test func descriptorsOfAMessageInPieces() async throws {
+    let harness = try await ConnectionHarness()
+    let (loop, connection) = (harness.loop, harness.connection)
+    let witness = try DescriptorWitness()
+    let copies = try witness.copies(1)
+    let size = Int(try StreamSocket.option(CInt(SO_SNDBUF), of: try #require(harness.peer))) + (32 << 10)
+    let isBlocked = await loop.perform {
+      connection.send([UInt8](repeating: 1, count: size), descriptors: copies)
+      return connection.isBlocked
+    }
+    #expect(isBlocked, "it did not fit at once")
+    let received = try harness.read(size)
+    #expect(received.bytes.count == size && received.descriptors.count == 1)
+    await harness.finish()
+  }
+
   @Test func readerThatNeverReadsIsDisconnected() async throws {
     let harness = try await ConnectionHarness()
     let (loop, connection) = (harness.loop, harness.connection)

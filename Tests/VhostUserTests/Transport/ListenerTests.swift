@@ -69,8 +69,7 @@ struct ListenerTests {
     loop.stop()
   }
 
-  /// Without descriptors the client stays in the queue and the socket readable: the loop is not to spin, the operator
-  /// is told once, and the client is served later.
+  /// The operator is told once, and the client, who waits in the queue, is served later.
   @Test(arguments: [Errno.tooManyOpenFiles, .tooManyOpenFilesInSystem]) func runsOutOfDescriptors(errno: Errno)
     async throws
   {
@@ -87,9 +86,28 @@ struct ListenerTests {
     let waiting = try client(path)
     #expect(await errors.next()?.errno == errno)
     #expect(await connections.next() != nil)
-    // Three failures, one a pause, the success, and the look that found nothing more.
+    // Three failures, the success, and the look that found nothing more.
     await loop.perform {}
     #expect(calls.withLock { $0 } == 5)
+    await loop.perform { listener.stop() }
+    loop.stop()
+    withExtendedLifetime(waiting) {}
+  }
+
+  /// With a client in the queue the socket stays readable: looking at it in every turn of the loop would be a spin.
+  @Test func doesNotSpinWithoutDescriptors() async throws {
+    let loop = try EventLoop(name: "test")
+    let calls = Mutex(0)
+    let listener = try Listener(path: path, on: loop) { _ in
+      calls.withLock { $0 += 1 }
+      return -EMFILE
+    }
+    var (_, errors) = await start(listener, on: loop)
+    let waiting = try client(path)
+    #expect(await errors.next() != nil)
+    let turns = 1000
+    for _ in 0..<turns { await loop.perform {} }
+    #expect(calls.withLock { $0 } < turns / 2)
     await loop.perform { listener.stop() }
     loop.stop()
     withExtendedLifetime(waiting) {}
