@@ -114,6 +114,14 @@ int clinux_size(int fd, int64_t *size, int64_t *block) {
   return 0;
 }
 
+int clinux_identity(int fd, uint64_t *device, uint64_t *inode) {
+  struct stat s;
+  if (fstat(fd, &s) < 0) return -errno;
+  *device = s.st_dev;
+  *inode = s.st_ino;
+  return 0;
+}
+
 int clinux_status_flags(int fd) {
   int flags = fcntl(fd, F_GETFL);
   return flags < 0 ? -errno : flags;

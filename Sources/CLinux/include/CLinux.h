@@ -50,6 +50,8 @@ int clinux_memfd(const char *name);
 int clinux_filesystem(int fd, int64_t *type);
 /// The size in bytes and the block size of fstat(2). Returns 0 or -errno.
 int clinux_size(int fd, int64_t *size, int64_t *block);
+/// The device and inode numbers of fstat(2). Returns 0 or -errno.
+int clinux_identity(int fd, uint64_t *device, uint64_t *inode);
 /// fcntl(F_GETFL). Returns the flags or -errno.
 int clinux_status_flags(int fd);
 /// fcntl(F_SETFL). Returns 0 or -errno.

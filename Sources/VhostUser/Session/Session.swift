@@ -97,13 +97,14 @@ package final class Session: Sendable {
         throw error.with(request: rule.request.description)
       }
     } catch {
-      refuse(error.with(socket: name), header)
+      refuse(error, header)
     }
   }
 
   /// Says no to a message: with an answer where the front-end waits for one, else by ending the connection.
-  private func refuse(_ error: VhostUserError, _ header: MessageHeader) {
-    log.warning("\(error)")
+  private func refuse(_ cause: VhostUserError, _ header: MessageHeader) {
+    log.warning("\(cause)")
+    let error = cause.with(socket: name)
     emit(.refused(error))
     let answer = (try? RequestRule.rule(for: header))?.answer ?? .acknowledgement
     let isAwaited =
@@ -133,7 +134,7 @@ package final class Session: Sendable {
     case .value(let value): connection.send(Reply.value(value, to: header).encoded)
     case .vringState(let payload): connection.send(Reply.vringState(payload, to: header).encoded)
     case .configuration(let payload): connection.send(Reply.configuration(payload, to: header).encoded)
-    case .failure(let error): refuse(error.with(request: rule.request.description).with(socket: name), header)
+    case .failure(let error): refuse(error.with(request: rule.request.description), header)
     case .success:
       if rule.wantsAcknowledgement(header, protocolFeatures: state.value.protocolState.protocolFeatures) {
         connection.send(Reply.acknowledgement(success: true, to: header).encoded)

@@ -140,7 +140,8 @@ struct SessionState {
         for (payload, descriptor) in zip(table.regions, descriptors) {
           regions.append((try MemoryRegion(payload), descriptor))
         }
-        new = try GuestMemory.table(regions.map { ($0.region, $0.file.descriptor) }, policy: offer.memoryPolicy)
+        new = try GuestMemory.table(
+          regions.map { ($0.region, $0.file.descriptor) }, replacing: memory, policy: offer.memoryPolicy)
       case .addMemoryRegion(let payload, let descriptor):
         new = try memory.adding(MemoryRegion(payload), file: descriptor.descriptor, policy: offer.memoryPolicy)
       case .removeMemoryRegion(let payload):

@@ -9,6 +9,8 @@ public final class GuestMemory: Sendable {
   private struct Mapped: Sendable {
     let region: MemoryRegion
     let mapping: MemoryMapping
+    /// How often it was added and not removed.
+    var uses = 1
   }
 
   /// How many regions a snapshot holds at most (vhost-user, CONFIGURE_MEM_SLOTS).
@@ -48,46 +50,70 @@ public final class GuestMemory: Sendable {
 
   /// The snapshot after a complete replacement of the memory (vhost-user, SET_MEM_TABLE).
   ///
-  /// A region that was there before, equal in every number and backed by the same file, could keep its mapping; files
-  /// cannot be compared reliably by the numbers alone, so every region is mapped anew and the old mappings go with the
-  /// old snapshot.
+  /// A region that was there before, equal in every number and of the same file, keeps its mapping.
   ///
   /// - Parameters:
   ///   - table: The regions with their memory files.
+  ///   - previous: The snapshot that is replaced.
   ///   - policy: Which kinds of file are accepted.
   /// - Throws: ``VirtioError``; then nothing has changed.
   public static func table(
-    _ table: [(region: MemoryRegion, file: FileDescriptor)], policy: MemoryMapping.FilePolicy = .memoryOnly
+    _ table: [(region: MemoryRegion, file: FileDescriptor)], replacing previous: GuestMemory = .empty,
+    policy: MemoryMapping.FilePolicy = .memoryOnly
   ) throws(VirtioError) -> GuestMemory {
     var mapped: [Mapped] = []
     for (region, file) in table {
-      mapped.append(Mapped(region: region, mapping: try MemoryMapping(file: file, region: region, policy: policy)))
+      if let kept = previous.mapping(of: region, file) {
+        mapped.append(Mapped(region: region, mapping: kept))
+      } else {
+        mapped.append(Mapped(region: region, mapping: try MemoryMapping(file: file, region: region, policy: policy)))
+      }
     }
     return try GuestMemory(mapped)
   }
 
+  private func mapping(of region: MemoryRegion, _ file: FileDescriptor) -> MemoryMapping? {
+    mapped.first { $0.region == region && $0.mapping.isOf(file) }?.mapping
+  }
+
   /// The snapshot with one more region (vhost-user, ADD_MEM_REG).
+  ///
+  /// A region that is there already, equal in every number and of the same file, is only counted: QEMU 7.2 adds and
+  /// removes each region once for every queue pair.
   ///
   /// - Throws: ``VirtioError``; then nothing has changed.
   public func adding(
     _ region: MemoryRegion, file: FileDescriptor, policy: MemoryMapping.FilePolicy = .memoryOnly
   ) throws(VirtioError) -> GuestMemory {
+    if let index = mapped.firstIndex(where: { $0.region == region && $0.mapping.isOf(file) }) {
+      return try counting(1, at: index)
+    }
     let mapping = try MemoryMapping(file: file, region: region, policy: policy)
     return try GuestMemory(mapped + [Mapped(region: region, mapping: mapping)])
   }
 
-  /// The snapshot without one region (vhost-user, REM_MEM_REG).
+  private func counting(_ change: Int, at index: Int) throws(VirtioError) -> GuestMemory {
+    var counted = mapped
+    counted[index].uses += change
+    return try GuestMemory(counted)
+  }
+
+  /// The snapshot without one region (vhost-user, REM_MEM_REG), or with the region counted once less if it was added
+  /// more than once.
   ///
   /// - Parameter region: Found by guest address, user address and size.
   /// - Throws: ``VirtioError`` `noSuchRegion`.
   public func removing(_ region: MemoryRegion) throws(VirtioError) -> GuestMemory {
-    let rest = mapped.filter { item in
-      item.region.guestAddress != region.guestAddress || item.region.userAddress != region.userAddress
-        || item.region.size != region.size
+    let found = mapped.firstIndex { item in
+      item.region.guestAddress == region.guestAddress && item.region.userAddress == region.userAddress
+        && item.region.size == region.size
     }
-    guard rest.count < mapped.count else {
+    guard let index = found else {
       throw VirtioError(.noSuchRegion, "memory region \(region) is not there, so it cannot be removed")
     }
+    if mapped[index].uses > 1 { return try counting(-1, at: index) }
+    var rest = mapped
+    rest.remove(at: index)
     return try GuestMemory(rest)
   }
 

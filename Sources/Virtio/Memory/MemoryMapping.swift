@@ -19,6 +19,17 @@ public import SystemPackage
   nonisolated(unsafe) private let base: UnsafeMutableRawPointer
   private let length: Int
   private let lead: Int
+  /// Which file it is: the numbers of a file that is mapped are given to no other.
+  private let identity: FileIdentity
+
+  private struct FileIdentity: Equatable {
+    var device: UInt64 = 0
+    var inode: UInt64 = 0
+
+    init?(_ file: FileDescriptor) {
+      guard unsafe clinux_identity(file.rawValue, &device, &inode) == 0 else { return nil }
+    }
+  }
 
   /// Maps the part of a file that a region describes.
   ///
@@ -35,7 +46,7 @@ public import SystemPackage
     var block: Int64 = 0
     let error = unsafe min(
       clinux_filesystem(file.rawValue, &fileSystem), clinux_size(file.rawValue, &size, &block))
-    guard error == 0 else {
+    guard error == 0, let identity = FileIdentity(file) else {
       throw VirtioError(
         .mappingFailed, "memory region \(region): its file cannot be examined", underlying: Errno(rawValue: -error))
     }
@@ -68,11 +79,15 @@ public import SystemPackage
     unsafe base = address
     self.length = length
     self.lead = Int(lead)
+    self.identity = identity
   }
 
   deinit {
     _ = unsafe munmap(base, length)
   }
+
+  /// Whether it is of that file.
+  func isOf(_ file: FileDescriptor) -> Bool { FileIdentity(file) == identity }
 
   /// Where the region starts in this process.
   @unsafe package var start: UnsafeMutableRawPointer { unsafe base + lead }
