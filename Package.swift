@@ -74,6 +74,9 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
+
+    // Tests, one target for each module.
+    .testTarget(name: "VirtioTests", dependencies: ["CLinux", "Virtio", system], swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
