@@ -3,12 +3,17 @@
 extension PacketBurst {
   /// Adds a packet with that payload.
   func append(_ payload: [UInt8], headerLength: Int) -> Bool {
-    unsafe append(length: payload.count, headerLength: headerLength) { target in unsafe target.copyBytes(from: payload)
+    append(length: payload.count, headerLength: headerLength) { target in
+      for (i, byte) in payload.enumerated() { target[i] = byte }
     }
   }
 
   /// A copy of a packet's payload.
   func payload(_ index: Int, headerLength: Int) -> [UInt8] {
-    unsafe withPayload(index, headerLength: headerLength) { bytes in unsafe Array(bytes) }
+    withPayload(index, headerLength: headerLength) { span in
+      var bytes: [UInt8] = []
+      for i in 0..<span.count { bytes.append(span[i]) }
+      return bytes
+    }
   }
 }

@@ -1,9 +1,5 @@
 import CLinux
-<<<<<<< HEAD
-import Dispatch
-=======
 import Foundation
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
 import Synchronization
 import Testing
 
@@ -18,11 +14,7 @@ import Testing
 
   /// Interesting addresses: the ends of all regions, the rings themselves, and what is not there.
   private static func address(_ random: inout SplitMix, _ places: [TestMemory.Place]) -> UInt64 {
-<<<<<<< HEAD
-    switch random.next() % 8 {
-=======
     switch random.next() % 24 {
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
     case 0: random.next()
     case 1: random.next() % 0x5_0000
     case 2: UInt64.max &- random.next() % 64
@@ -61,14 +53,10 @@ import Testing
     var faults: Set<RingFault> = []
     var moved = 0
     let done = DispatchGroup()
-<<<<<<< HEAD
-    DispatchQueue.global().async(group: done) { @Sendable in
-=======
     done.enter()
     // A thread of its own: a dispatch queue runs no more blocks than there are CPUs, and the tests have those.
     Thread.detachNewThread { @Sendable in
       defer { done.leave() }
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
       var random = SplitMix(seed: seed)
       while !guest.stop.load(ordering: .relaxed) {
         let ring = random.next() % 2 == 0 ? transmit : receive
@@ -86,10 +74,6 @@ import Testing
       }
     }
     let burst = PacketBurst()
-<<<<<<< HEAD
-    let end = clinux_monotonic_nanoseconds() + 300_000_000
-    while clinux_monotonic_nanoseconds() < end {
-=======
     // Many bursts, and until it came far enough to be worth something; the deadline is for a guest that never runs.
     let wanted: Set<RingFault> = [.none, .availableIndex, .unmapped, .chainLoop, .descriptorOrder]
     let deadline = clinux_monotonic_nanoseconds() + 120_000_000_000
@@ -98,7 +82,6 @@ import Testing
       && clinux_monotonic_nanoseconds() < deadline
     {
       rounds += 1
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
       // As after a reset of the device by its driver, wherever the driver's index happens to be.
       let from = memory.value(transmit.avail + 2, as: UInt16.self) &- 8
       let to = memory.value(receive.avail + 2, as: UInt16.self) &- 16
@@ -106,11 +89,7 @@ import Testing
       var sink = SplitDeviceRing(area: try receive.area(map.view), nextAvail: to, nextUsed: to)
       burst.clear()
       let taken = source.dequeueBurst(into: burst, limit: 32, memory: map.view, headerLength: 12)
-<<<<<<< HEAD
-      for i in 0..<taken { #expect(burst[i].length <= PacketBurst.maxLength) }
-=======
       for i in 0..<taken where burst[i].length > PacketBurst.maxLength { Issue.record("packet too long") }
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
       moved += sink.enqueueBurst(from: burst, first: 0, memory: map.view, headerLength: 12, mergeable: seed % 2 == 1)
       source.complete(burst, first: 0, count: taken)
       faults.formUnion([source.fault, sink.fault])
@@ -121,12 +100,7 @@ import Testing
     for range in memory.canaries { #expect(now[range] == image[range], "canary \(range)") }
     let readOnly = Int(memory.regions[2].fileOffset)..<Int(memory.regions[2].fileOffset) + 4096
     #expect(now[readOnly] == image[readOnly])
-<<<<<<< HEAD
-    // The test is worth something only if it came far.
-    #expect(moved > 0 && faults.isSuperset(of: [.none, .availableIndex, .unmapped, .chainLoop]), "\(faults)")
-=======
     #expect(moved >= 100 && faults.isSuperset(of: wanted), "\(moved) packets, \(faults)")
->>>>>>> 6952048 (Tests of Virtio: small rings exhaustively, hostile guests, guest memory)
     withExtendedLifetime(map) {}
   }
 }
