@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int capacity, int *count, bool *truncated) {
+ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int *count, bool *truncated) {
   union {
     char bytes[CMSG_SPACE(sizeof(int) * CLINUX_MAX_FDS)];
     struct cmsghdr align;
@@ -35,12 +35,7 @@ ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int ca
     for (size_t i = 0; i < received; i++) {
       int fd;
       memcpy(&fd, CMSG_DATA(c) + i * sizeof(int), sizeof fd);
-      if (*count < capacity) {
-        fds[(*count)++] = fd;
-      } else {
-        close(fd);
-        *truncated = true;
-      }
+      if (*count < CLINUX_MAX_FDS) fds[(*count)++] = fd;
     }
   }
   return n;
@@ -98,6 +93,8 @@ int clinux_memfd(const char *name) {
   int fd = memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
   return fd < 0 ? -errno : fd;
 }
+
+bool clinux_is_memory(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
 
 int clinux_filesystem(int fd, int64_t *type) {
   struct statfs s;

@@ -39,7 +39,9 @@ struct ServeSettings {
       throw ValidationError("--port is for the software datapath; with --engine the device decides")
     }
     device = options.device ?? 0
-    if let interval = options.stats, interval < 1 { throw ValidationError("--stats is 1 second or more") }
+    if let interval = options.stats, !(1...86400).contains(interval) {
+      throw ValidationError("--stats is 1 to 86400 seconds")
+    }
     statisticsInterval = options.stats
     guard let level = Logger.Level(rawValue: options.logLevel) else {
       throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")

@@ -36,7 +36,13 @@ struct Service {
       engine = handle
       try socket.bind(DeviceHandle(engine: handle, device: settings.device))
     }
-    defer { if let engine { try? registry.removeEngine(engine) } }
+    defer {
+      do {
+        if let engine { try registry.removeEngine(engine) }
+      } catch {
+        logger.error("\(error)")
+      }
+    }
     try socket.setQueueCount(settings.queues)
     socket.setDelegate(EndOnDisconnect(ending))
     try socket.start()

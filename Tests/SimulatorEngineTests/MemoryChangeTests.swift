@@ -73,6 +73,7 @@ struct MemoryChangeTests {
     #expect(try port.roundTrip(packets) == packets)
     let error = #expect(throws: VDPAError.self) { try simulation.changeMemory(to: try guest.memory([1, 2])) }
     #expect(error?.message.contains("descriptor table") == true)
+    #expect(try simulation.close().map(\.nextUsed) == [10, 10])
     #expect(simulation.device.dmaMap.ranges.isEmpty)
     let before = guest.contents(ofRegion: 0)
     if let kick = port.transmit.kick { EventFD.signal(kick) }
@@ -107,6 +108,6 @@ struct MemoryChangeTests {
     #expect(eventually { observer.reports.count == 1 })
     #expect(engine.simulatedDevice(0)?.dmaMap.refusedAccesses == 1)
     #expect(guest.contents(ofRegion: 1) == before)
-    #expect(device.close().map(\.nextUsed) == [0, 0])
+    #expect(try device.close().map(\.nextUsed) == [0, 0])
   }
 }

@@ -150,17 +150,36 @@ struct DeviceContextTests {
     withExtendedLifetime(registry) {}
   }
 
-  @Test func aFailedMemoryChangeClosesTheDevice() throws {
+  /// Only what it is asked to close tells where its vrings stand, so that is left to whoever wants to know.
+  @Test func afterAFailedMemoryChangeTheDeviceIsClosed() throws {
     let journal = Journal()
     let (registry, context) = try claim(MockEngine(journal: journal, hasMap: true, failing: ["memoryChanged"]))
     let (memory, other) = (try pages(at: [0x1000]), try pages(at: [0x3000]))
     try result(of: { context.configure(setup(memory: memory), completion: $0) }).get()
     let outcome = result(of: { context.changeMemory(to: other, completion: $0) })
     #expect(throws: VDPAError.self) { try outcome.get() }
-    #expect(journal.all.suffix(5) == ["unmap 0x1000", "map 0x3000", "memoryChanged", "close", "unmap 0x3000"])
-    #expect(try result(of: context.close(completion:)).get() == [])
+    #expect(journal.all.suffix(2) == ["map 0x3000", "memoryChanged"])
+    let again = result(of: { context.configure(setup(memory: memory), completion: $0) })
+    #expect(throws: VDPAError.self) { try again.get() }
+    #expect(try result(of: context.close(completion:)).get() == [VringState(index: 0, nextAvail: 7, nextUsed: 5)])
+    #expect(journal.all.suffix(3) == ["close", "unmap 0x1000", "unmap 0x3000"])
     context.release()
     withExtendedLifetime(registry) {}
+  }
+
+  /// It may still use guest memory, so nothing of it is taken away, and nobody else gets the device.
+  @Test func aDeviceThatCannotBeClosedKeepsItsMemory() throws {
+    let journal = Journal()
+    let (registry, context) = try claim(MockEngine(journal: journal, hasMap: true, failing: ["close"]))
+    let memory = try pages(at: [0x1000])
+    try result(of: { context.configure(setup(memory: memory), completion: $0) }).get()
+    let outcome = result(of: context.close(completion:))
+    #expect(throws: VDPAError.self) { try outcome.get() }
+    let again = result(of: { context.configure(setup(memory: memory), completion: $0) })
+    #expect(throws: VDPAError.self) { try again.get() }
+    context.release()
+    #expect(!journal.all.contains("unmap 0x1000"))
+    #expect(throws: VDPAError.self) { try registry.removeEngine(try registry.engine(id: 0)) }
   }
 
   @Test(arguments: [false, true]) func releaseClosesAndLaterOperationsFail(blocking: Bool) throws {

@@ -23,12 +23,13 @@
 
 // MARK: Descriptor passing (sendmsg(2), recvmsg(2), SCM_RIGHTS)
 
-/// The number of descriptors a single call of clinux_receive can take.
-#define CLINUX_MAX_FDS 32
+/// The number of descriptors that one message can carry (the kernel's SCM_MAX_FD).
+#define CLINUX_MAX_FDS 253
 
-/// Receives bytes and descriptors. Descriptors beyond `capacity` are closed and make `*truncated` true, as does
-/// MSG_CTRUNC. Received descriptors have FD_CLOEXEC. Returns the byte count, 0 at the end of the stream, or -errno.
-ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int capacity, int *count, bool *truncated);
+/// Receives bytes and all descriptors that come with them: `fds` has room for CLINUX_MAX_FDS, so that none is closed on
+/// the way, which could block. `*truncated` says that the kernel had to drop some. Received descriptors have FD_CLOEXEC.
+/// Returns the byte count, 0 at the end of the stream, or -errno.
+ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int *count, bool *truncated);
 
 /// Sends bytes and descriptors without SIGPIPE. Returns the byte count or -errno.
 ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fds, int count);
@@ -46,6 +47,9 @@ int clinux_accept(int socket);
 
 /// memfd_create(2), close-on-exec, sealable. Returns the descriptor or -errno.
 int clinux_memfd(const char *name);
+/// Whether the pages of a file are memory (memfd, tmpfs, hugetlbfs). Asks only what no file system can make block:
+/// such files can be sealed and no others.
+bool clinux_is_memory(int fd);
 /// The f_type of fstatfs(2). Returns 0 or -errno.
 int clinux_filesystem(int fd, int64_t *type);
 /// The size in bytes and the block size of fstat(2). Returns 0 or -errno.

@@ -73,14 +73,16 @@ final class NetPair: Sendable {
 
   /// Changes the pair between two bursts.
   func change<Result>(_ body: (inout State) throws -> Result) throws -> Result {
-    let result = try ownership.exclusively(name) { state in
-      let result = try body(&state)
-      let vrings = [state.rings.receive, state.rings.transmit].compactMap { $0 }
-      needsPolling.store(vrings.contains { $0.kick == nil }, ordering: .relaxed)
-      return result
+    // A worker that met the pair while it was closed has passed it over.
+    defer { worker.nudge() }
+    return try ownership.exclusively(name) { state in
+      defer {
+        let vrings = [state.rings.receive, state.rings.transmit].compactMap { $0 }
+        needsPolling.store(vrings.contains { $0.kick == nil }, ordering: .relaxed)
+        if vrings.isEmpty { state.observer = nil }
+      }
+      return try body(&state)
     }
-    worker.nudge()
-    return result
   }
 }
 

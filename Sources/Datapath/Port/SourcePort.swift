@@ -17,7 +17,10 @@ struct SourcePort: NetPort {
     guard pair.receive?.isEnabled == true, let headerLength = pair.receive?.headerLength else { return dropped }
     if headerLength != filledFor { fill(headerLength: headerLength) }
     packets.rearm()
-    return dropped + (pair.receive?.enqueue(packets) ?? 0)
+    // Packets that fit into no buffer cost none; sending them for ever would be work without an end.
+    let before = pair.receive?.ring.nextUsed
+    let given = pair.receive?.enqueue(packets) ?? 0
+    return pair.receive?.ring.nextUsed == before ? dropped : dropped + given
   }
 
   /// Broadcast frames of the protocol for local experiments (IEEE 802, EtherType 0x88B5).

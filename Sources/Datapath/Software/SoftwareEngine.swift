@@ -1,3 +1,4 @@
+import Synchronization
 public import VDPA
 internal import Virtio
 
@@ -7,6 +8,8 @@ internal import Virtio
 /// packets, see ``PortConfiguration``), `mac` and `mtu`.
 public final class SoftwareEngine: Engine {
   private let workers: [Worker]
+  /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
+  private let next = Atomic<Int>(0)
 
   /// Starts the workers.
   ///
@@ -36,7 +39,11 @@ public final class SoftwareEngine: Engine {
       throw DatapathError(
         .unsupportedType, "the software datapath serves net devices; there is none of type \(request.type)")
     }
-    return try SoftwareNetDevice(request, workers: workers)
+    let pairs = request.queues ?? 1
+    let first = next.wrappingAdd(pairs, ordering: .relaxed).oldValue
+    return try SoftwareNetDevice(request) { [workers] pair in
+      workers[Int(UInt(bitPattern: first &+ pair) % UInt(workers.count))]
+    }
   }
 
   /// Ends the workers. All devices have been closed.

@@ -15,7 +15,7 @@ final class SoftwareNetDevice: Device {
   /// The most queue pairs: what a vhost-user connection can name in 8 bits.
   static let maxPairs = 128
 
-  init(_ request: DeviceRequest, workers: [Worker]) throws {
+  init(_ request: DeviceRequest, worker: (Int) -> Worker) throws {
     try request.parameters.allow(only: ["port", "mac", "mtu"], for: "a software net device")
     let port = try PortConfiguration(parsing: request.parameters["port"] ?? "loopback")
     let count = request.queues ?? 1
@@ -44,7 +44,7 @@ final class SoftwareNetDevice: Device {
       type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status],
       vringCount: 2 * count, operationsMayBlock: false)
     pairs = (0..<count).map { i in
-      NetPair(name: "\(request.owner) queue pair \(i)", worker: workers[i % workers.count], port: port.make())
+      NetPair(name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make())
     }
   }
 
@@ -63,18 +63,30 @@ final class SoftwareNetDevice: Device {
     do {
       for vring in setup.vrings { try start(vring) }
     } catch {
-      _ = close()
+      _ = try close()
       throw error
     }
   }
 
-  func close() -> [VringState] {
+  func close() throws -> [VringState] {
     var states: [VringState] = []
-    for index in 0..<attributes.vringCount {
-      // A worker that is stuck keeps what it has, and the ring's position is not known.
-      if let state = try? stop(index) { states.append(state) }
+    var failure: (any Error)?
+    for pair in pairs {
+      do {
+        // Both rings at once: a pair that was left by its worker has none of them any more.
+        states += try pair.change { state in
+          let stopped = [state.rings.receive, state.rings.transmit].compactMap { $0 }
+          state.rings = NetPair.Rings()
+          for kick in stopped.compactMap(\.kick) { pair.worker.unwatch(kick) }
+          return stopped.map(\.state)
+        }
+        pair.worker.detach(pair)
+      } catch {
+        // A worker that is stuck in it keeps the pair with its memory; nobody else enters it.
+        failure = error
+      }
     }
-    for pair in pairs { pair.worker.detach(pair) }
+    if let failure { throw failure }
     memory = nil
     observer = nil
     return states
@@ -139,18 +151,19 @@ final class SoftwareNetDevice: Device {
       throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
     }
     let observer = observer
-    try pair.change { state in state.observer = observer }
-    try change(index) { slot, pair, isTransmit in
-      slot = running
+    try pair.change { state in
       if let kick = running.kick {
         do {
-          try pair.worker.watch(kick, of: pair, isTransmit: isTransmit)
+          try pair.worker.watch(kick, of: pair, isTransmit: index % 2 == 1)
         } catch {
-          slot = nil
           throw DatapathError(.badVring, "the kick descriptor of vring \(index) cannot be watched: \(error)")
         }
       }
+      if index % 2 == 1 { state.rings.transmit = running } else { state.rings.receive = running }
+      state.observer = observer
     }
+    // The guest may wait for a call that whoever served the ring before did not live to make.
+    running.callOnce()
   }
 
   private func stop(_ index: Int) throws -> VringState? {

@@ -10,6 +10,8 @@ final class Worker: Sendable {
     var nextID: UInt64 = 1
     var isStopping = false
     var isPaused = false
+    /// Whether the thread stands still, or has ended.
+    var isStanding = false
   }
 
   /// What only the thread itself touches.
@@ -27,6 +29,8 @@ final class Worker: Sendable {
   private let shared = Mutex(Shared())
   private let generation = Atomic<UInt64>(0)
   private let pausing = FutexWord()
+  /// Changed whenever the thread begins to stand still, or ends.
+  private let standing = FutexWord()
   private let thread = Mutex<PinnedThread?>(nil)
 
   init(name: String, mode: WorkerConfiguration.Mode, cpu: Int?) throws(DatapathError) {
@@ -74,8 +78,15 @@ final class Worker: Sendable {
   /// Makes the worker look at all its pairs.
   func nudge() { change { _ in } }
 
-  /// Stands still until ``resume()``: nothing is served meanwhile and nothing is lost.
-  func pause() { change { $0.isPaused = true } }
+  /// Stands still until ``resume()``: nothing is served meanwhile and nothing is lost. Returns when it does.
+  func pause() {
+    change { $0.isPaused = true }
+    while true {
+      let seen = standing.value
+      if shared.withLock({ $0.isStanding || !$0.isPaused }) { return }
+      standing.wait(whileEqualTo: seen, nanoseconds: -1)
+    }
+  }
 
   /// Goes on after ``pause()``.
   func resume() {
@@ -114,9 +125,13 @@ final class Worker: Sendable {
     while true {
       let seen = pausing.value
       own.generation = generation.load(ordering: .acquiring)
-      let (pairs, isStopping, isPaused) = shared.withLock { ($0.pairs, $0.isStopping, $0.isPaused) }
+      let (pairs, isStopping, isPaused) = shared.withLock { shared in
+        shared.isStanding = shared.isStopping || shared.isPaused
+        return (shared.pairs, shared.isStopping, shared.isPaused)
+      }
       own.byID = pairs
       own.pairs = pairs.sorted { $0.key < $1.key }.map(\.value)
+      if isStopping || isPaused { standing.signal() }
       if isStopping { return false }
       if !isPaused { return true }
       pausing.wait(whileEqualTo: seen, nanoseconds: -1)
@@ -144,11 +159,12 @@ final class Worker: Sendable {
 
   private func sleepAndServe(_ own: inout Own) {
     var ready: [NetPair] = []
+    var lastPolled: UInt64 = 0
     while true {
       // A vring without a kick descriptor is to be polled; once a millisecond, so that the others may sleep.
       let isPolled = own.pairs.contains { $0.needsPolling.load(ordering: .relaxed) }
       let timeout: CInt = ready.isEmpty ? (isPolled ? 1 : -1) : 0
-      let events = epoll.wait(milliseconds: timeout) { event in
+      epoll.wait(milliseconds: timeout) { event in
         guard event.token != 0 else {
           EventFD.drain(wake)
           return
@@ -160,8 +176,12 @@ final class Worker: Sendable {
       if own.generation != generation.load(ordering: .relaxed) {
         guard update(&own) else { return }
         ready = own.pairs
-      } else if events == 0 && isPolled && ready.isEmpty {
-        ready = own.pairs.filter { $0.needsPolling.load(ordering: .relaxed) }
+      } else if isPolled, case let now = MonotonicClock.nanoseconds, now &- lastPolled >= 1_000_000 {
+        // Whatever else goes on: others that are never idle must not keep a polled pair waiting.
+        lastPolled = now
+        for pair in own.pairs where pair.needsPolling.load(ordering: .relaxed) {
+          if !ready.contains(where: { $0 === pair }) { ready.append(pair) }
+        }
       }
       ready.removeAll { pair in
         // A ring asks for kicks only when there is nothing left to do, and is then looked at once more.

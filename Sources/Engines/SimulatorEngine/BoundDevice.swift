@@ -29,8 +29,6 @@ final class BoundDevice: Device {
     var vrings: [VringStatistics] { Array(board.all.prefix(count)) }
   }
 
-  private static let logger = Logger(label: "vdpa.simulator")
-
   private let device: SimulatedDevice
   private let configuration: NetConfiguration
   private let translation: Translation
@@ -56,14 +54,9 @@ final class BoundDevice: Device {
     try device.thread.perform("configure") { try $0.configure(setup) }
   }
 
-  func close() -> [VringState] {
-    do {
-      // A thread that comes too late still has to stop; until then it keeps the memory that it uses.
-      return try device.thread.perform("close", evenIfLate: true) { $0.close() }
-    } catch {
-      BoundDevice.logger.error("\(error); where its vrings stand is unknown")
-      return []
-    }
+  func close() throws -> [VringState] {
+    // A thread that comes too late still has to stop; until then it keeps the memory that it uses.
+    try device.thread.perform("close", evenIfLate: true) { $0.close() }
   }
 
   func setVring(_ description: VringDescription, enabled: Bool) throws {

@@ -98,12 +98,14 @@ extension RingServer {
     memory = dmaMap.addressMap
   }
 
-  /// Makes memory unreachable for a device that translates by itself. Rings may have been in it: the device keeps still
-  /// until it has been told that the change is complete.
+  /// Makes memory unreachable for a device that translates by itself. If a ring was in it, the device keeps still until
+  /// it has been told that the change is complete.
   func unmap(start: UInt64, size: UInt64) throws {
     try dmaMap.unmap(start: start, size: size)
     memory = dmaMap.addressMap
-    isBetweenMemories = isConfigured
+    if isConfigured && vrings.values.contains(where: { !$0.isBroken && (try? area($0.description)) == nil }) {
+      isBetweenMemories = true
+    }
   }
 
   /// Finds the rings in the memory as it is now. After an error none of them is touched any more.

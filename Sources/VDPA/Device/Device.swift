@@ -26,7 +26,9 @@ public protocol Device: AnyObject {
   /// When this returns, the device no longer reads or writes guest memory and no longer notifies the guest.
   ///
   /// - Returns: Where each ring that ``configure(_:)`` or ``setVring(_:enabled:)`` had started stands, in any order.
-  func close() -> [VringState]
+  /// - Throws: Any error, when the device could not be stopped: it may then still use guest memory, which stays mapped,
+  ///   and is asked again before it is used for anything else.
+  func close() throws -> [VringState]
 
   /// A vring was enabled or disabled, started late, or got new kick or call descriptors (design: `vring_state_set`).
   ///
@@ -53,6 +55,6 @@ public protocol Device: AnyObject {
   ///
   /// When this returns, the device uses nothing that `new` does not have.
   ///
-  /// - Throws: Any error, for example when a ring is no longer in memory. The device then uses neither.
+  /// - Throws: Any error, for example when a ring is no longer in memory. The device is then closed.
   func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws
 }

@@ -10,14 +10,6 @@ public final class DeviceContext: Sendable {
   /// What an operation results in.
   public typealias Completion<Value: Sendable> = @Sendable (Result<Value, VDPAError>) -> Void
 
-  /// The device with what the framework keeps for it. Only ever touched by one thread at a time.
-  struct Held {
-    let device: any Device
-    let capabilities: DeviceCapabilities
-    /// The memory that the device has been told about, nil while it is not configured.
-    var memory: GuestMemory?
-  }
-
   /// Which device it is.
   public let handle: DeviceHandle
   /// The name of its engine's driver; `software` for engine −1.
@@ -51,12 +43,15 @@ public final class DeviceContext: Sendable {
     hasConfiguration = capabilities.configuration != nil
     statistics = capabilities.statistics
     queue = attributes.operationsMayBlock ? SerialThread(name: "vdpa-\(handle.engine.id)/\(handle.device)") : nil
-    held = Mutex(Held(device: device, capabilities: capabilities, memory: nil))
+    held = Mutex(Held(device: device, capabilities: capabilities))
     self.released = Mutex(released)
   }
 
   /// Gives the device back, after the operations that were asked for before; one that is still configured is closed.
   /// Operations that come later fail. Calling it again does nothing.
+  ///
+  /// Waits until the device can be claimed again, so it must not be called from a completion. A device that cannot be
+  /// closed is not given back: it stays claimed, and its memory mapped.
   public func release() {
     let released = self.released.withLock { released in
       defer { released = nil }
@@ -66,13 +61,30 @@ public final class DeviceContext: Sendable {
     // The engine may hand the device out again from `released` on, so it is let go of before, even though this context
     // lives on in whoever holds it.
     let last: @Sendable () -> Void = { [self] in
-      held.withLock { held in
-        _ = held?.close()
+      let isClosed = held.withLock { held in
+        guard (try? held?.close()) != nil else { return false }
         held = nil
+        return true
       }
-      released()
+      if isClosed { released() }
     }
-    if let queue { queue.finish(last) } else { last() }
+    guard let queue else { return last() }
+    let done = FutexWord()
+    let seen = done.value
+    queue.finish {
+      last()
+      done.signal()
+    }
+    while done.value == seen { done.wait(whileEqualTo: seen, nanoseconds: -1) }
+  }
+
+  deinit {
+    // Whoever made the last claim forgot to give it back: the device would be claimed for ever.
+    held.withLock { held in
+      guard (try? held?.close()) != nil else { return }
+      held = nil
+      released.withLock { $0 }?()
+    }
   }
 
   /// Runs one operation in the context.

@@ -25,13 +25,20 @@ public final class Registry: Sendable {
     /// nil while it is being started or stopped, which happens outside of the lock.
     var engine: (any Engine)?
     /// Which device has been claimed by whom.
-    var claims: [Int: String] = [:]
+    var claims: [Int: Claim] = [:]
+  }
+
+  private struct Claim {
+    let owner: String
+    /// Tells the claim from a later one of the same device.
+    let number: UInt64
   }
 
   private struct State {
     var drivers: [String: any EngineDriver] = [:]
     var engines: [Int: Entry] = [:]
     var generation: UInt64 = 0
+    var claims: UInt64 = 0
   }
 
   private let software: any Engine
@@ -78,7 +85,8 @@ public final class Registry: Sendable {
   /// The names of the registered drivers, in ascending order.
   public var drivers: [String] { state.withLock { $0.drivers.keys.sorted() } }
 
-  static let softwareName = "software"
+  /// What engine −1 is called where other engines have the name of their driver.
+  public static let softwareName = "software"
 
   private func unknownDriver(_ name: String) -> VDPAError {
     let known = drivers
@@ -130,7 +138,7 @@ public final class Registry: Sendable {
       do throws(VDPAError) {
         let (entry, engine) = try Registry.entry(of: handle, in: state)
         guard entry.claims.isEmpty else {
-          let users = entry.claims.sorted { $0.key < $1.key }.map { "device \($0.key) by \($0.value)" }
+          let users = entry.claims.sorted { $0.key < $1.key }.map { "device \($0.key) by \($0.value.owner)" }
           throw VDPAError(
             .engineInUse,
             "\(handle) (\(entry.driver)) is in use: \(users.joined(separator: ", ")); unbind these sockets first")
@@ -221,10 +229,12 @@ public final class Registry: Sendable {
       try checkSoftware(device)
       return try open(software, Registry.softwareName, device, request) {}
     }
-    let (entry, engine) = try look(up: device, claimedBy: owner)
+    let (entry, engine, number) = try look(up: device, claimedBy: owner)
     let unclaim: @Sendable () -> Void = { [weak self] in
       self?.state.withLock { state in
-        guard state.engines[device.engine.id]?.handle == device.engine else { return }
+        guard let entry = state.engines[device.engine.id], entry.handle == device.engine,
+          entry.claims[device.device]?.number == number
+        else { return }
         state.engines[device.engine.id]?.claims[device.device] = nil
       }
     }
@@ -243,28 +253,41 @@ public final class Registry: Sendable {
   }
 
   /// Finds a device's engine; notes the claim if there is an owner.
-  private func look(up device: DeviceHandle, claimedBy owner: String? = nil) throws(VDPAError) -> (Entry, any Engine) {
-    let found: Result<(Entry, any Engine), VDPAError> = state.withLock { state in
-      do throws(VDPAError) {
-        let (entry, engine) = try Registry.entry(of: device.engine, in: state)
-        let count = engine.attributes.deviceCount
-        guard device.device >= 0, device.device < count else {
-          throw VDPAError(
-            .unknownDevice,
-            "\(device.engine) (\(entry.driver)) has no device \(device.device); it has \(count), numbered from 0")
+  private func look(
+    up device: DeviceHandle, claimedBy owner: String? = nil
+  ) throws(VDPAError) -> (Entry, any Engine, claim: UInt64) {
+    func find(_ body: (inout State, Entry) -> VDPAError?) throws(VDPAError) -> (Entry, any Engine) {
+      let found: Result<(Entry, any Engine), VDPAError> = state.withLock { state in
+        do throws(VDPAError) {
+          let (entry, engine) = try Registry.entry(of: device.engine, in: state)
+          if let refusal = body(&state, entry) { throw refusal }
+          return .success((entry, engine))
+        } catch {
+          return .failure(error)
         }
-        if let owner {
-          if let user = entry.claims[device.device] {
-            throw VDPAError(.deviceInUse, "\(device) is in use by \(user); unbind it there first")
-          }
-          state.engines[device.engine.id]?.claims[device.device] = owner
-        }
-        return .success((entry, engine))
-      } catch {
-        return .failure(error)
       }
+      return try found.get()
     }
-    return try found.get()
+    let (entry, engine) = try find { _, _ in nil }
+    // The engine is somebody else's code, so it is asked under no lock.
+    let count = engine.attributes.deviceCount
+    guard device.device >= 0, device.device < count else {
+      throw VDPAError(
+        .unknownDevice,
+        "\(device.engine) (\(entry.driver)) has no device \(device.device); it has \(count), numbered from 0")
+    }
+    guard let owner else { return (entry, engine, 0) }
+    var number: UInt64 = 0
+    _ = try find { state, entry in
+      if let user = entry.claims[device.device]?.owner {
+        return VDPAError(.deviceInUse, "\(device) is in use by \(user); unbind it there first")
+      }
+      state.claims += 1
+      number = state.claims
+      state.engines[device.engine.id]?.claims[device.device] = Claim(owner: owner, number: number)
+      return nil
+    }
+    return (entry, engine, number)
   }
 
   private func open(
@@ -280,6 +303,13 @@ public final class Registry: Sendable {
           .wrongDeviceType,
           "\(handle) (\(driver)) is a \(context.attributes.type) device; \(request.owner) needs a \(request.type) device"
         )
+      }
+      let rings = context.attributes.vringCount
+      guard rings >= request.type.ringsPerQueue, rings <= 256, context.attributes.maxRingSize >= 1 else {
+        throw VDPAError(
+          .deviceOpenFailed,
+          "\(handle) (\(driver)) says that it has \(rings) vrings of at most \(context.attributes.maxRingSize) descriptors; "
+            + "a \(request.type) device has \(request.type.ringsPerQueue) to 256")
       }
       return context
     } catch let error as VDPAError {

@@ -10,14 +10,37 @@ public final class OwnedFD: Sendable {
   /// The descriptor. Valid for as long as this object is alive; never close it.
   public let descriptor: FileDescriptor
 
+  /// Whether a peer sent it, so that it can be any kind of file.
+  private let isForeign: Bool
+
   /// Takes over `descriptor`, which nobody else may close from now on.
   public init(adopting descriptor: FileDescriptor) {
     self.descriptor = descriptor
+    isForeign = false
+  }
+
+  /// Takes over a descriptor that a peer has sent. Closing it never blocks whoever lets go of it last.
+  package init(received descriptor: FileDescriptor) {
+    self.descriptor = descriptor
+    isForeign = true
   }
 
   deinit {
-    try? descriptor.close()
+    if isForeign && !isEventFD && !isMemory {
+      // The last close of a socket that lingers, or of a file whose file system is a process, takes as long as the peer
+      // likes.
+      let descriptor = descriptor
+      OwnedFD.closer.run { try? descriptor.close() }
+    } else {
+      try? descriptor.close()
+    }
   }
+
+  /// Closes what may block; its thread is made when the first such descriptor comes.
+  private static let closer = SerialThread(name: "vdpa-closer")
+
+  /// Whether its pages are memory (memfd, tmpfs, hugetlbfs), so that using it can wait for nobody.
+  public var isMemory: Bool { clinux_is_memory(rawValue) }
 
   /// The descriptor's number.
   public var rawValue: CInt { descriptor.rawValue }

@@ -4,8 +4,10 @@ internal import Synchronization
 final class SerialThread: Sendable {
   private struct State {
     var jobs: [@Sendable () -> Void] = []
+    /// Whether the thread has been started.
+    var isRunning = false
+    /// Whether the last job has been handed over: the thread ends when nothing is left to do.
     var isFinishing = false
-    var thread: PinnedThread?
   }
 
   private let name: String
@@ -14,39 +16,50 @@ final class SerialThread: Sendable {
 
   init(name: String) { self.name = name }
 
-  /// Runs `job` after those before it. Without a thread (the system has none left, or it has ended) it runs on the
-  /// caller's.
-  func run(_ job: @escaping @Sendable () -> Void) {
-    let runsHere = state.withLock { state in
-      guard !state.isFinishing else { return true }
-      if state.thread == nil {
-        state.thread = try? PinnedThread(name: name) { [self] in work() }
-      }
-      guard state.thread != nil else { return true }
-      state.jobs.append(job)
-      return false
-    }
-    if runsHere { job() } else { signal.signal() }
-  }
+  /// Runs `job` after those before it: also after the last one, and also when the thread has ended, in its turn.
+  func run(_ job: @escaping @Sendable () -> Void) { add(job, isLast: false) }
 
   /// Runs `last` after the jobs before it and ends the thread.
-  func finish(_ last: @escaping @Sendable () -> Void) {
-    run(last)
-    state.withLock { $0.isFinishing = true }
+  func finish(_ last: @escaping @Sendable () -> Void) { add(last, isLast: true) }
+
+  private func add(_ job: @escaping @Sendable () -> Void, isLast: Bool) {
+    let needsThread = state.withLock { state in
+      state.jobs.append(job)
+      state.isFinishing = state.isFinishing || isLast
+      defer { state.isRunning = true }
+      return !state.isRunning
+    }
     signal.signal()
+    guard needsThread, (try? PinnedThread(name: name, body: { [self] in work() })) == nil else { return }
+    // The system has no thread left: the caller's does what there is to do.
+    drain()
+    state.withLock { $0.isRunning = false }
   }
 
   private func work() {
     while true {
       let seen = signal.value
-      let (jobs, isFinishing) = state.withLock { state in
-        defer { state.jobs = [] }
-        return (state.jobs, state.isFinishing)
+      drain()
+      let isOver = state.withLock { state in
+        let isOver = state.jobs.isEmpty && state.isFinishing
+        // Whoever comes later starts another thread.
+        if isOver { state.isRunning = false }
+        return isOver
       }
-      for job in jobs { job() }
-      guard jobs.isEmpty else { continue }
-      if isFinishing { return }
+      if isOver { return }
       signal.wait(whileEqualTo: seen, nanoseconds: -1)
+    }
+  }
+
+  /// Runs the jobs that are there.
+  private func drain() {
+    while true {
+      let jobs = state.withLock { state in
+        defer { state.jobs = [] }
+        return state.jobs
+      }
+      if jobs.isEmpty { return }
+      for job in jobs { job() }
     }
   }
 }

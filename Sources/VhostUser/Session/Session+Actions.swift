@@ -4,20 +4,22 @@ import Virtio
 extension Session {
   /// Does what a message asks for beyond the state's change.
   ///
-  /// - Parameter done: Called on the loop's thread with what the answer carries.
-  func perform(_ action: SessionAction, done: @escaping @Sendable (Outcome) -> Void) {
+  /// - Parameters:
+  ///   - before: The state that holds again if the device refuses.
+  ///   - done: Called on the loop's thread with what the answer carries.
+  func perform(_ action: SessionAction, before: SessionState, done: @escaping @Sendable (Outcome) -> Void) {
     switch action {
     case .none: done(.success)
     case .value(let value): done(.value(value))
-    case .featuresAccepted(let before): acceptFeatures(before: before, done)
+    case .featuresAccepted: acceptFeatures(before, done)
     case .changeMemory(let memory): changeMemory(to: memory, done)
-    case .vringChanged(let index, let before): tellDevice(of: index, before: before, done)
+    case .vringChanged(let index): tellDevice(of: index, before, done)
     case .stopVring(let index): stopVring(index, done)
     case .readConfiguration(let payload): readConfiguration(payload, done)
     }
   }
 
-  private func acceptFeatures(before: Features?, _ done: @escaping @Sendable (Outcome) -> Void) {
+  private func acceptFeatures(_ before: SessionState, _ done: @escaping @Sendable (Outcome) -> Void) {
     let protocolState = state.value.protocolState
     let features = protocolState.deviceFeatures
     run {
@@ -27,7 +29,7 @@ extension Session {
         log.debug("features accepted: \(features.describe(for: protocolState.offer.type))")
         emit(.featuresNegotiated(features, protocolState.protocolFeatures))
       } else {
-        state.value.protocolState.restore(before)
+        state.value.protocolState = before
       }
       done(outcome(result))
     }
@@ -42,17 +44,19 @@ extension Session {
         state.value.protocolState.take(memory)
         log.debug("guest memory has \(memory.regions.count) regions")
         emit(.memoryChanged(regions: memory.regions.count))
+        done(.success)
       case .failure(let error):
-        // The device uses neither the old nor the new memory any more.
-        state.value.isConfigured = false
-        deviceFailed(error)
+        // The device uses neither the old nor the new memory any more once it is closed.
+        closeDevice {
+          self.deviceFailed(error)
+          done(self.outcome($0 ?? .failure(error)))
+        }
       }
-      done(outcome(result))
     }
   }
 
   private func tellDevice(
-    of index: Int, before: SessionVring, _ done: @escaping @Sendable (Outcome) -> Void
+    of index: Int, _ before: SessionState, _ done: @escaping @Sendable (Outcome) -> Void
   ) {
     let vring = state.value.protocolState.vrings[index]
     let event = SocketEvent.vring(index: index, isStarted: vring.isStarted, isEnabled: vring.isEnabled)
@@ -65,7 +69,7 @@ extension Session {
     } then: { [self] result in
       switch result {
       case .success: emit(event)
-      case .failure: state.value.protocolState.vrings[index] = before
+      case .failure: state.value.protocolState = before
       }
       done(outcome(result))
     }
@@ -94,16 +98,30 @@ extension Session {
   /// The last ring of a device stops, or one of a device that cannot stop single ones: the other rings then answer from
   /// the states that it returned, and those that are still started go on as soon as the device can.
   private func closeDevice(stopping index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
+    closeDevice { [self] failure in
+      if let failure { return done(outcome(failure)) }
+      emit(.notReady(reason: "vring \(index) was stopped"))
+      stopped(index, done)
+    }
+  }
+
+  /// Closes the device and takes over where its vrings stand.
+  ///
+  /// - Parameter then: Called on the loop's thread; with the failure of a device that may still use guest memory: nothing
+  ///   must be acknowledged then.
+  private func closeDevice(then: @escaping @Sendable (Result<Void, VDPAError>?) -> Void) {
     run {
       device.close(completion: $0)
     } then: { [self] result in
       state.value.isConfigured = false
       switch result {
-      case .success(let positions): takePositions(positions)
-      case .failure(let error): deviceFailed(error)
+      case .success(let positions):
+        takePositions(positions)
+        then(nil)
+      case .failure(let error):
+        deviceFailed(error)
+        then(.failure(error))
       }
-      emit(.notReady(reason: "vring \(index) was stopped"))
-      stopped(index, done)
     }
   }
 

@@ -1,16 +1,15 @@
-package import Logging
-package import VDPA
+import VDPA
 import Virtio
 
 /// One front-end's connection: takes its messages in, drives the device by them, and answers.
 ///
 /// Lives on an event loop. While the device is busy with an operation no further message is read, so messages are served
 /// strictly one after the other whatever thread the device runs on.
-package final class Session: Sendable {
+final class Session: Sendable {
   /// What a session tells whoever made it, on the loop's thread.
-  package typealias EventHandler = @Sendable (SocketEvent) -> Void
+  typealias EventHandler = @Sendable (SocketEvent) -> Void
   /// Called once, on the loop's thread, when the connection has ended and the device is closed.
-  package typealias EndHandler = @Sendable (VhostUserError) -> Void
+  typealias EndHandler = @Sendable (VhostUserError) -> Void
 
   struct State {
     var protocolState: SessionState
@@ -26,7 +25,7 @@ package final class Session: Sendable {
     var isOver = false
   }
 
-  package let name: String
+  let name: String
   let device: DeviceContext
   let connection: Connection
   let loop: EventLoop
@@ -38,9 +37,10 @@ package final class Session: Sendable {
 
   /// A session over a connection that has not been started.
   ///
+  /// - Parameter log: The socket's: a front-end that comes again and again has one budget.
   /// - Parameter onChange: Called after each message: what it lacks may have changed.
-  package init(
-    name: String, connection: Connection, device: DeviceContext, offer: SessionOffer, logger: Logger,
+  init(
+    name: String, connection: Connection, device: DeviceContext, offer: SessionOffer, log: LimitedLogger,
     onEvent: @escaping EventHandler, onChange: @escaping @Sendable () -> Void, onEnd: @escaping EndHandler
   ) {
     self.name = name
@@ -50,31 +50,31 @@ package final class Session: Sendable {
     self.onChange = onChange
     self.onEnd = onEnd
     loop = connection.loop
-    log = LimitedLogger(logger, prefix: name)
+    self.log = log
     state = LoopBound(State(protocolState: SessionState(offer: offer)), on: connection.loop)
   }
 
   /// Begins to serve. On the loop's thread.
-  package func start() {
+  func start() {
     connection.start(
       onMessage: { [self] in receive($0) },
       onClose: { [self] in closed($0) })
   }
 
   /// Ends the connection; the end handler is called when the device is closed. On the loop's thread.
-  package func stop(_ reason: VhostUserError) { connection.close(reason) }
+  func stop(_ reason: VhostUserError) { connection.close(reason) }
 
   /// Whether the device serves the rings.
-  package var isReady: Bool { state.value.isConfigured }
+  var isReady: Bool { state.value.isConfigured }
 
   /// What is missing before the device serves the rings, in words; nil when it does.
-  package var notReadyReason: String? {
+  var notReadyReason: String? {
     if state.value.isConfigured { return nil }
     return state.value.failure ?? state.value.protocolState.missing ?? "the device is being configured"
   }
 
   /// Whether the connection has ended or the front-end has hung up, so that another one may come.
-  package var isEnding: Bool { state.value.end != nil || connection.isHungUp }
+  var isEnding: Bool { state.value.end != nil || connection.isHungUp }
 
   func emit(_ event: SocketEvent) { onEvent(event) }
 
@@ -92,7 +92,7 @@ package final class Session: Sendable {
       do throws(VhostUserError) {
         let action = try state.value.protocolState.apply(decoded)
         log.trace("\(rule.request)")
-        perform(action) { [self] result in answer(result, to: header, rule) }
+        perform(action, before: protocolState) { [self] result in answer(result, to: header, rule) }
       } catch {
         throw error.with(request: rule.request.description)
       }

@@ -6,12 +6,12 @@ enum SessionAction {
   case none
   /// To answer with a number.
   case value(UInt64)
-  /// To tell the device about features accepted anew; if it refuses, those before hold again.
-  case featuresAccepted(before: Features?)
+  /// To tell the device about features accepted anew.
+  case featuresAccepted
   /// To move to another snapshot of guest memory, which the state takes over only when the device has.
   case changeMemory(GuestMemory)
-  /// To tell the device about a vring, if it runs; if it refuses, the vring is as it was before.
-  case vringChanged(Int, before: SessionVring)
+  /// To tell the device about a vring, if it runs.
+  case vringChanged(Int)
   /// To stop a vring and answer with where it stands.
   case stopVring(Int)
   /// To answer with a piece of the configuration space.

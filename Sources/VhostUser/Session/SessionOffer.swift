@@ -1,22 +1,22 @@
-package import VDPA
-package import Virtio
+import VDPA
+import Virtio
 
 /// What a session offers its front-end: the socket's settings and what the device has, put together.
-package struct SessionOffer: Sendable {
+struct SessionOffer: Sendable {
   /// The device type.
-  package var type: DeviceType
+  var type: DeviceType
   /// The virtio features, without the bits that belong to the protocol.
-  package var features: Features
+  var features: Features
   /// The protocol features.
-  package var protocolFeatures: ProtocolFeatures
+  var protocolFeatures: ProtocolFeatures
   /// The queues as users count them: pairs for net, rings for block.
-  package var queues: Int
+  var queues: Int
   /// The largest ring, in descriptors.
-  package var maxRingSize: Int
+  var maxRingSize: Int
   /// Which kinds of file may be guest memory.
-  package var memoryPolicy: MemoryMapping.FilePolicy
+  var memoryPolicy: MemoryMapping.FilePolicy
 
-  package init(
+  init(
     type: DeviceType, features: Features, protocolFeatures: ProtocolFeatures, queues: Int, maxRingSize: Int,
     memoryPolicy: MemoryMapping.FilePolicy = .memoryOnly
   ) {
@@ -27,6 +27,16 @@ package struct SessionOffer: Sendable {
     self.maxRingSize = maxRingSize
     self.memoryPolicy = memoryPolicy
   }
+
+  /// The features of rings and transport that a session can serve, whatever a device has: what is not here needs a
+  /// part of the protocol that is not served.
+  static let servedFeatures = Features(rawValue: .max).subtracting([
+    .logAll, .protocolFeatures, .accessPlatform, .packedRing,
+  ])
+  /// The protocol features that a session can serve.
+  static let servedProtocolFeatures: ProtocolFeatures = [
+    .multiqueue, .replyAck, .configuration, .memorySlots, .status,
+  ]
 
   /// What GET_FEATURES answers.
   var wireFeatures: Features { features.union(.protocolFeatures) }

@@ -92,12 +92,9 @@ struct SessionState {
 
   /// Puts a changed vring in its place.
   private mutating func replace(_ vring: SessionVring) -> SessionAction {
-    defer { vrings[vring.index] = vring }
-    return .vringChanged(vring.index, before: vrings[vring.index])
+    vrings[vring.index] = vring
+    return .vringChanged(vring.index)
   }
-
-  /// Takes features back that the device has refused.
-  mutating func restore(_ features: Features?) { accepted = features }
 
   /// Takes over guest memory that the device has taken over.
   mutating func take(_ memory: GuestMemory) { self.memory = memory }
@@ -111,12 +108,13 @@ struct SessionState {
       let changed = accepted.symmetricDifference(features).describe(for: offer.type)
       throw VhostUserError(.outOfState, "features change while vrings are started: \(changed)")
     }
-    let before = accepted
+    // Without protocol features there are no messages to enable rings with; the same features again change nothing.
+    let isNew = accepted != features
     accepted = features
-    if !features.contains(.protocolFeatures) {
+    if isNew && !features.contains(.protocolFeatures) {
       for index in vrings.indices { vrings[index].isEnabled = true }
     }
-    return .featuresAccepted(before: before)
+    return .featuresAccepted
   }
 
   private mutating func setProtocolFeatures(_ features: ProtocolFeatures) throws(VhostUserError) -> SessionAction {

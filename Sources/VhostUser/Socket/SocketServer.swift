@@ -22,7 +22,7 @@ final class SocketServer: Sendable {
     self.socket = socket
     self.device = device
     self.offer = offer
-    log = LimitedLogger(socket.logger, prefix: socket.configuration.name)
+    log = socket.log
     state = LoopBound(State(), on: socket.loop)
   }
 
@@ -44,12 +44,13 @@ final class SocketServer: Sendable {
         path: path,
         options: SocketFile.Options(
           mode: configuration.mode, owner: configuration.owner, group: configuration.group), on: loop)
-    case .inherited(let descriptor):
-      let owned = OwnedFD(adopting: descriptor)
-      switch try InheritedSocket.kind(of: owned) {
-      case .listening: listener = try Listener(adopting: owned, on: loop)
+    case .inherited:
+      let inherited = try socket.inheritedDescriptor()
+      switch try InheritedSocket.kind(of: inherited) {
+      case .listening: listener = try Listener(adopting: inherited, on: loop)
       case .connected:
-        connection = owned
+        connection = inherited
+        socket.useInherited()
         single.store(true, ordering: .relaxed)
       }
     }
@@ -61,6 +62,7 @@ final class SocketServer: Sendable {
           onConnection: { self.accept($0) },
           onError: { error in self.log.error("\(error)") })
       } catch {
+        listener?.stop()
         return error
       }
       if let connection { self.accept(connection) }
@@ -125,8 +127,9 @@ final class SocketServer: Sendable {
     }
     let session = Session(
       name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: device, offer: offer,
-      logger: socket.logger,
+      log: log,
       onEvent: { [self] event in
+        if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }
         update()
         socket.events.send(event, from: socket)
       },
@@ -165,7 +168,9 @@ final class SocketServer: Sendable {
     let isReady = session?.isReady ?? false
     let reason = session.map(\.notReadyReason) ?? "no front-end is connected"
     socket.live.withLock { live in
-      live = VhostUserSocket.Live(isConnected: session != nil, isReady: isReady, notReadyReason: reason)
+      live.isConnected = session != nil
+      live.isReady = isReady
+      live.notReadyReason = reason
     }
   }
 }

@@ -16,4 +16,6 @@ public struct SocketStatus: Sendable {
   public var isReady: Bool
   /// What is missing before it does, in words; nil when it does.
   public var notReadyReason: String?
+  /// How often a device has failed since the socket was started.
+  public var deviceFailures: Int
 }

@@ -12,6 +12,8 @@ public final class VhostUserSocket: Sendable {
   /// Before `start`, and what does not change after it.
   private struct Setup {
     var binding = DeviceHandle.software
+    /// The name of the bound device's driver.
+    var driver = Registry.softwareName
     var device: DeviceContext?
     /// nil: all that the device has.
     var features: Features?
@@ -25,17 +27,22 @@ public final class VhostUserSocket: Sendable {
     var isConnected = false
     var isReady = false
     var notReadyReason: String? = "the socket is not started"
+    var deviceFailures = 0
   }
 
   /// What the socket is.
   public let configuration: SocketConfiguration
   let registry: Registry
   let loop: EventLoop
-  let logger: Logger
+  let log: LimitedLogger
   let events = SocketEvents()
   let live = Mutex(Live())
   private let setup = Mutex(Setup())
   private let server: Mutex<SocketServer?> = Mutex(nil)
+  /// Held while the socket is started or stopped, so that the one never meets the other half done.
+  private let lifecycle = Mutex(())
+  /// The descriptor that was taken over; nil once its connection has been used.
+  private let inherited: Mutex<OwnedFD?>
 
   /// A socket that is not bound yet: (−1, −1), the software datapath.
   ///
@@ -50,9 +57,32 @@ public final class VhostUserSocket: Sendable {
   ) {
     self.configuration = configuration
     self.registry = registry
-    self.logger = logger
+    log = LimitedLogger(logger, prefix: configuration.name)
     loop = threads.loop()
+    if case .inherited(let descriptor) = configuration.endpoint {
+      inherited = Mutex(OwnedFD(adopting: descriptor))
+    } else {
+      inherited = Mutex(nil)
+    }
   }
+
+  deinit {
+    setup.withLock { $0.device }?.release()
+    events.finish()
+  }
+
+  /// The descriptor that was taken over.
+  ///
+  /// - Throws: `outOfState`, when its connection has been used: there is only one.
+  func inheritedDescriptor() throws(VhostUserError) -> OwnedFD {
+    guard let descriptor = inherited.withLock({ $0 }) else {
+      throw VhostUserError(.outOfState, "the inherited connection has been used; there is no other")
+    }
+    return descriptor
+  }
+
+  /// Lets go of an inherited connection, which can be used once.
+  func useInherited() { inherited.withLock { $0 = nil } }
 
   // MARK: Binding
 
@@ -68,6 +98,7 @@ public final class VhostUserSocket: Sendable {
       let claimed = try claim(device, queues: setup.queues)
       setup.device?.release()
       setup.device = claimed
+      setup.driver = claimed.driver
       setup.binding = device
     }
   }
@@ -79,13 +110,15 @@ public final class VhostUserSocket: Sendable {
     try change { setup in
       setup.device?.release()
       setup.device = nil
+      setup.driver = Registry.softwareName
       setup.binding = .software
     }
   }
 
   private func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
+    // Only a software device is made for this socket; any other has the queues that it has.
     try registry.claim(
-      handle, type: configuration.type, owner: configuration.name, queues: queues,
+      handle, type: configuration.type, owner: configuration.name, queues: handle == .software ? queues : nil,
       parameters: handle == .software ? configuration.parameters : [:])
   }
 
@@ -100,12 +133,20 @@ public final class VhostUserSocket: Sendable {
     }
   }
 
-  /// The attributes of the device that serves the socket, which is claimed if it has not been.
+  /// The attributes of the device that serves the socket, less what the protocol's side does not serve; the device is
+  /// claimed if it has not been.
   private func attributes(_ setup: inout Setup) throws -> DeviceAttributes {
-    if let device = setup.device { return device.attributes }
-    let device = try claim(setup.binding, queues: setup.queues)
-    setup.device = device
-    return device.attributes
+    let device: DeviceContext
+    if let claimed = setup.device {
+      device = claimed
+    } else {
+      device = try claim(setup.binding, queues: setup.queues)
+      setup.device = device
+    }
+    var attributes = device.attributes
+    attributes.features.formIntersection(SessionOffer.servedFeatures)
+    attributes.protocolFeatures.formIntersection(SessionOffer.servedProtocolFeatures)
+    return attributes
   }
 
   // MARK: What is offered
@@ -216,57 +257,66 @@ public final class VhostUserSocket: Sendable {
 
   /// Starts to serve: listens, or takes the inherited connection.
   ///
-  /// - Throws: ``VhostUserError`` for a socket that cannot be made, or with features that the device does not have;
-  ///   ``VDPAError``, when the device cannot be claimed.
+  /// - Throws: ``VhostUserError`` for a socket that cannot be made, or with features that the device does not have, or
+  ///   `outOfState` when it is started already or its inherited connection has been used; ``VDPAError``, when the device
+  ///   cannot be claimed.
   public func start() throws {
+    try lifecycle.withLock { _ in try run() }
+  }
+
+  private func run() throws {
     let (device, offer) = try change { setup -> (DeviceContext, SessionOffer) in
-      let attributes = try attributes(&setup)
-      if let wanted = setup.features {
-        let excess = wanted.subtracting(attributes.features)
-        guard excess.isEmpty else { throw lacking(excess.describe(for: configuration.type), setup.binding) }
-      }
-      if let wanted = setup.protocolFeatures {
-        let excess = wanted.subtracting(attributes.protocolFeatures)
-        guard excess.isEmpty else { throw lacking(excess.description, setup.binding) }
-      }
-      if let wanted = setup.queues, wanted > attributes.queueCount {
-        throw lacking("\(wanted) queues (it has \(attributes.queueCount))", setup.binding)
-      }
-      guard let device = setup.device else { throw lacking("a device", setup.binding) }
-      return (
-        device,
-        SessionOffer(
-          type: configuration.type, features: setup.features ?? attributes.features,
-          protocolFeatures: setup.protocolFeatures ?? attributes.protocolFeatures,
-          queues: setup.queues ?? attributes.queueCount, maxRingSize: attributes.maxRingSize,
-          memoryPolicy: configuration.memoryPolicy)
-      )
+      let prepared = try prepare(&setup)
+      // From here on nothing of it can be changed.
+      setup.isStarted = true
+      return prepared
     }
     let server = SocketServer(self, device: device, offer: offer)
+    // Before the first event, for whoever asks for the status when one comes.
+    self.server.withLock { $0 = server }
     do {
       try server.start()
     } catch {
+      self.server.withLock { $0 = nil }
+      setup.withLock { $0.isStarted = false }
       throw error.with(socket: configuration.name)
     }
-    setup.withLock { $0.isStarted = true }
-    self.server.withLock { $0 = server }
+  }
+
+  /// What a server needs; claims the device if it has not been.
+  private func prepare(_ setup: inout Setup) throws -> (DeviceContext, SessionOffer) {
+    let attributes = try attributes(&setup)
+    let missing = (setup.features ?? []).subtracting(attributes.features)
+    guard missing.isEmpty else { throw lacking(missing.describe(for: configuration.type), setup.binding) }
+    let missingProtocol = (setup.protocolFeatures ?? []).subtracting(attributes.protocolFeatures)
+    guard missingProtocol.isEmpty else { throw lacking(missingProtocol.description, setup.binding) }
+    if let wanted = setup.queues, wanted > attributes.queueCount {
+      throw lacking("\(wanted) queues (it has \(attributes.queueCount))", setup.binding)
+    }
+    guard let device = setup.device else { throw lacking("a device", setup.binding) }
+    let offer = SessionOffer(
+      type: configuration.type, features: setup.features ?? attributes.features,
+      protocolFeatures: setup.protocolFeatures ?? attributes.protocolFeatures,
+      queues: setup.queues ?? attributes.queueCount, maxRingSize: attributes.maxRingSize,
+      memoryPolicy: configuration.memoryPolicy)
+    return (device, offer)
   }
 
   /// Ends the connection if there is one, closes the socket, removes its file and gives the device back.
   ///
-  /// Waits until the device is closed. The socket can be set up and started again.
+  /// Waits until the device can be claimed again. The socket can then be set up and started again.
   public func stop() {
-    let server = self.server.withLock { server in
-      defer { server = nil }
-      return server
+    lifecycle.withLock { _ in
+      server.withLock { $0 }?.stop()
+      server.withLock { $0 = nil }
+      // Not under the lock: giving the device back waits for it, and others may ask for the status meanwhile.
+      setup.withLock { $0.device }?.release()
+      setup.withLock { setup in
+        setup.device = nil
+        setup.isStarted = false
+      }
+      live.withLock { $0 = Live() }
     }
-    server?.stop()
-    setup.withLock { setup in
-      setup.device?.release()
-      setup.device = nil
-      setup.isStarted = false
-    }
-    live.withLock { $0 = Live() }
   }
 
   /// Whether the socket has nothing but the connection that it inherited, so that nothing comes after it. Known after
@@ -275,20 +325,24 @@ public final class VhostUserSocket: Sendable {
 
   /// How the socket stands.
   public var status: SocketStatus {
-    let (binding, driver) = setup.withLock { ($0.binding, $0.device?.driver) }
+    let (binding, driver) = setup.withLock { ($0.binding, $0.driver) }
     let live = live.withLock { $0 }
     return SocketStatus(
-      name: configuration.name, path: configuration.path, binding: binding, datapath: driver ?? "software",
-      isConnected: live.isConnected, isReady: live.isReady, notReadyReason: live.notReadyReason)
+      name: configuration.name, path: configuration.path, binding: binding, datapath: driver,
+      isConnected: live.isConnected, isReady: live.isReady, notReadyReason: live.notReadyReason,
+      deviceFailures: live.deviceFailures)
   }
 
-  /// The counters of the device's vrings, by index; empty for a device that does not count.
+  /// The counters of the vrings that the socket offers, by index; empty for a device that does not count.
   public var statistics: [VringStatistics] {
-    setup.withLock { $0.device }?.statistics?.vrings ?? []
+    let (device, queues) = setup.withLock { ($0.device, $0.queues) }
+    let all = device?.statistics?.vrings ?? []
+    // The device may have more queues than are offered.
+    return queues.map { Array(all.prefix($0 * configuration.type.ringsPerQueue)) } ?? all
   }
 
   /// What happens on the socket from now on. Each call gives a sequence of its own; one that nobody reads keeps the newest
-  /// 1,024 events.
+  /// 1,024 events. It ends when the socket is let go of, not when it is stopped.
   public var eventStream: AsyncStream<SocketEvent> { events.makeStream() }
 
   /// Makes `delegate` hear of what happens; nil for nobody.

@@ -83,19 +83,21 @@ package enum StreamSocket {
   package static func receive(
     _ socket: OwnedFD, atMost count: Int, descriptors capacity: Int
   ) throws(Errno) -> Received {
-    var numbers = [CInt](repeating: -1, count: capacity)
+    var numbers = [CInt](repeating: -1, count: Int(CLINUX_MAX_FDS))
     var found: CInt = 0
     var truncated = false
     var result = 0
     // The call writes at most `count` bytes into a buffer of that capacity and says how many it wrote.
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       result = unsafe clinux_receive(
-        socket.rawValue, buffer.baseAddress, count, &numbers, CInt(capacity), &found, &truncated)
+        socket.rawValue, buffer.baseAddress, count, &numbers, &found, &truncated)
       initialized = max(0, result)
     }
-    let descriptors = numbers.prefix(Int(found)).map { OwnedFD(adopting: FileDescriptor(rawValue: $0)) }
+    let descriptors = numbers.prefix(Int(found)).map { OwnedFD(received: FileDescriptor(rawValue: $0)) }
     guard result >= 0 else { throw Errno(rawValue: CInt(-result)) }
-    return Received(bytes: bytes, descriptors: descriptors, truncated: truncated)
+    return Received(
+      bytes: bytes, descriptors: Array(descriptors.prefix(capacity)),
+      truncated: truncated || descriptors.count > capacity)
   }
 
   /// Sends without waiting and without SIGPIPE.

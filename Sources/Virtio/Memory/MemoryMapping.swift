@@ -41,6 +41,13 @@ public import SystemPackage
   public init(
     file: FileDescriptor, region: MemoryRegion, policy: FilePolicy = .memoryOnly
   ) throws(VirtioError) {
+    // First what no file system can make block, then the rest.
+    guard policy == .anyFileAtTheRiskOfBlockedWorkers || clinux_is_memory(file.rawValue) else {
+      throw VirtioError(
+        .wrongFileSystem,
+        "memory region \(region): its file is not memfd, tmpfs or hugetlbfs; give the guest memory from "
+          + "memory-backend-memfd, /dev/shm or /dev/hugepages")
+    }
     var fileSystem: Int64 = 0
     var size: Int64 = 0
     var block: Int64 = 0
@@ -51,12 +58,6 @@ public import SystemPackage
         .mappingFailed, "memory region \(region): its file cannot be examined", underlying: Errno(rawValue: -error))
     }
     let isHuge = fileSystem == Int64(CLINUX_HUGETLBFS_MAGIC)
-    guard isHuge || fileSystem == Int64(CLINUX_TMPFS_MAGIC) || policy == .anyFileAtTheRiskOfBlockedWorkers else {
-      throw VirtioError(
-        .wrongFileSystem,
-        "memory region \(region): its file is on a file system of type 0x\(String(fileSystem, radix: 16)), not memfd, "
-          + "tmpfs or hugetlbfs; give the guest memory from memory-backend-memfd, /dev/shm or /dev/hugepages")
-    }
     guard size >= 0, region.fileOffset + region.size <= UInt64(size) else {
       throw VirtioError(
         .fileTooSmall, "memory region \(region) ends behind its file, which has \(size) bytes")

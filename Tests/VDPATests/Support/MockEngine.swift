@@ -113,8 +113,8 @@ final class MockDevice: Device {
     gate?.wait()
   }
 
-  func close() -> [VringState] {
-    journal.note("close")
+  func close() throws -> [VringState] {
+    try note("close")
     return [VringState(index: 0, nextAvail: 7, nextUsed: 5)]
   }
 

@@ -1,0 +1,127 @@
+internal import Virtio
+
+extension DeviceContext {
+  /// The device with what the framework keeps for it. Only ever touched by one thread at a time.
+  struct Held {
+    let device: any Device
+    let capabilities: DeviceCapabilities
+    /// The snapshots that the device may use, the newest last; empty while it is not configured.
+    private var memory: [GuestMemory] = []
+    /// What the device's own DMA map has.
+    private var mapped: [AddressMap.Range] = []
+
+    init(device: any Device, capabilities: DeviceCapabilities) {
+      self.device = device
+      self.capabilities = capabilities
+    }
+
+    mutating func configure(_ setup: DeviceSetup) throws {
+      guard memory.isEmpty else {
+        throw VDPAError(.operationFailed, "it is configured already, or could not be closed when it was to be")
+      }
+      try check(setup)
+      do {
+        try map(setup.memory.addressMap.ranges)
+        try device.configure(setup)
+      } catch {
+        try unmap(mapped)
+        throw error
+      }
+      memory = [setup.memory]
+    }
+
+    /// Closes the device and unmaps guest memory, if it is configured. If that fails, the memory is kept.
+    mutating func close() throws -> [VringState] {
+      guard !memory.isEmpty else { return [] }
+      let states = try device.close()
+      try unmap(mapped)
+      memory = []
+      return states
+    }
+
+    mutating func setVring(_ vring: DeviceSetup.Vring) throws {
+      try check(vring.description)
+      try device.setVring(vring.description, enabled: vring.isEnabled)
+    }
+
+    mutating func changeMemory(to new: GuestMemory) throws {
+      guard let old = memory.last else { return }
+      try check(new)
+      let (gone, come) = old.difference(to: new)
+      // Until it is over, the device may use either.
+      memory.append(new)
+      let isReplaced = come.contains { range in gone.contains { $0.overlaps(range) } }
+      if isReplaced { try unmap(gone) }
+      try map(come)
+      try device.memoryChanged(from: old, to: new)
+      if !isReplaced { try unmap(gone) }
+      memory = [new]
+    }
+
+    // MARK: Checks
+
+    /// Refuses what the device has not offered, whatever the caller has checked.
+    private func check(_ setup: DeviceSetup) throws(VDPAError) {
+      let attributes = device.attributes
+      let excess = setup.features.subtracting(attributes.features)
+      guard excess.isEmpty else {
+        throw VDPAError(.notOffered, "it does not offer \(excess.describe(for: attributes.type))")
+      }
+      try check(setup.memory)
+      for vring in setup.vrings { try check(vring.description) }
+    }
+
+    private func check(_ memory: GuestMemory) throws(VDPAError) {
+      let reach = device.attributes.iovaRange
+      for range in memory.addressMap.ranges
+      where !reach.contains(range.start) || !reach.contains(range.start + (range.size - 1)) {
+        throw VDPAError(
+          .notOffered,
+          "guest memory at 0x\(String(range.start, radix: 16)) (0x\(String(range.size, radix: 16)) bytes) is outside of "
+            + "the addresses that the device reaches, 0x\(String(reach.lowerBound, radix: 16)) to "
+            + "0x\(String(reach.upperBound, radix: 16))")
+      }
+    }
+
+    private func check(_ vring: VringDescription) throws(VDPAError) {
+      let attributes = device.attributes
+      guard vring.index >= 0, vring.index < attributes.vringCount else {
+        throw VDPAError(.notOffered, "it has \(attributes.vringCount) vrings and no vring \(vring.index)")
+      }
+      guard vring.size <= attributes.maxRingSize else {
+        throw VDPAError(
+          .notOffered,
+          "vring \(vring.index) has \(vring.size) descriptors; the device takes \(attributes.maxRingSize) at most")
+      }
+      guard attributes.startsAnywhere || vring.state.nextAvail == 0 else {
+        throw VDPAError(
+          .notOffered, "vring \(vring.index) is to start at \(vring.state.nextAvail); the device starts at 0 only")
+      }
+    }
+
+    // MARK: The DMA map
+
+    private mutating func map(_ ranges: [AddressMap.Range]) throws {
+      guard let translation = capabilities.dmaTranslation else { return }
+      for range in ranges {
+        try translation.map(range)
+        mapped.append(range)
+      }
+    }
+
+    private mutating func unmap(_ ranges: [AddressMap.Range]) throws {
+      guard let translation = capabilities.dmaTranslation else { return }
+      for range in ranges {
+        try translation.unmap(start: range.start, size: range.size)
+        mapped.removeAll { $0.start == range.start }
+      }
+    }
+  }
+}
+
+extension AddressMap.Range {
+  /// Whether an address is in both.
+  fileprivate func overlaps(_ other: AddressMap.Range) -> Bool {
+    start < other.start ? other.start - start < size : start - other.start < other.size
+  }
+}
