@@ -55,6 +55,14 @@ let package = Package(
       swiftSettings: settings),
     .executableTarget(name: "vdpactl", dependencies: ["Discovery", system, argumentParser], swiftSettings: settings),
 
+    // Examples.
+    .executableTarget(
+      name: "first-light",
+      dependencies: [
+        "Datapath", "SimulatorEngine", "VDPA", "VhostUser", "Peers", system, logging, argumentParser,
+      ],
+      path: "examples/first-light", swiftSettings: settings),
+
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
     .executableTarget(name: "peer-parent", dependencies: ["Peers"], path: "Tests/PeerParent", swiftSettings: settings),
@@ -73,6 +81,7 @@ let package = Package(
       name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
       swiftSettings: settings),
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
+    .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
 
     // Tests, one target for each module.
