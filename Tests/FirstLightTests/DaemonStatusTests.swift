@@ -24,7 +24,7 @@ struct DaemonStatusTests {
 
   @Test("The odd vrings take packets in and the even ones give them out")
   func vrings() {
-    let vrings = [1, 10, 100, 1000].map { packets in
+    let vrings = [UInt64(1), 10, 100, 1000].map { packets in
       var vring = VringStatistics()
       vring.packets = packets
       return vring

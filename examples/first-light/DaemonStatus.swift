@@ -26,7 +26,11 @@ struct DaemonStatus: Codable {
   let sockets: [Socket]
   let engines: [Engine]
 
-  func line() throws -> String { String(decoding: try JSONEncoder().encode(self), as: UTF8.self) }
+  func line() throws -> String {
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = .sortedKeys
+    return String(decoding: try encoder.encode(self), as: UTF8.self)
+  }
 
   init(sockets: [Socket], engines: [Engine]) {
     self.sockets = sockets
