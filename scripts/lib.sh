@@ -1,6 +1,7 @@
 # What the scripts beside this file share. Sourced, not run.
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+# The real path, as the compiler prints it.
+cd -P "$(dirname "${BASH_SOURCE[0]}")/.."
 
 # Says what comes now.
 step() { printf '\n==> %s\n' "$*" >&2; }
