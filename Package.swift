@@ -73,7 +73,11 @@ let package = Package(
     // Tests, one target a module.
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
-      name: "VhostUserTests", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system], swiftSettings: settings),
+      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", system], swiftSettings: settings),
+    .testTarget(
+      name: "VhostUserTests",
+      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", system, logging],
+      swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
     .testTarget(
       name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
@@ -86,6 +90,12 @@ let package = Package(
 
     // Tests, one target for each module.
     .testTarget(name: "VirtioTests", dependencies: ["CLinux", "Virtio", system], swiftSettings: settings),
+    .testTarget(
+      name: "PeerMatrixTests",
+      dependencies: [
+        "Peers", "Datapath", "VhostUser", "VDPA", "Virtio", "SimulatorEngine", "vdpad", system, logging,
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11

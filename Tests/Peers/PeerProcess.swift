@@ -1,6 +1,6 @@
 import CLinux
 import Foundation
-import SystemPackage
+package import SystemPackage
 
 /// A program that runs beside this one: its own process, lines in, output collected.
 ///
@@ -19,13 +19,16 @@ package final class PeerProcess: Sendable {
   /// - Parameters:
   ///   - program: a path, or a name that is looked up in PATH.
   ///   - environment: variables set in addition to this process's own.
+  ///   - standardInput: the program's standard input in place of a channel from here, for `send(line:)`; it stays the
+  ///     caller's.
   ///   - hint: what to do when the program is missing, such as the package that installs it.
   ///   - logFile: a file that gets all of the output as well.
   ///   - outputLimit: how many bytes of output are kept.
   ///   - displayName: the name for messages, when it is not the program's.
   package init(
-    _ program: String, _ arguments: [String] = [], environment: [String: String] = [:], hint: String? = nil,
-    logFile: String? = nil, outputLimit: Int = 4 << 20, displayName: String? = nil
+    _ program: String, _ arguments: [String] = [], environment: [String: String] = [:],
+    standardInput: FileDescriptor? = nil, hint: String? = nil, logFile: String? = nil, outputLimit: Int = 4 << 20,
+    displayName: String? = nil
   ) throws(PeerError) {
     let path = try PeerProcess.locate(program, hint: hint)
     name = displayName ?? FilePath(program).lastComponent?.string ?? program
@@ -58,7 +61,7 @@ package final class PeerProcess: Sendable {
     let merged = ProcessInfo.processInfo.environment.merging(environment) { $1 }
     let started = SpawnThread.shared.run {
       PeerProcess.spawn(
-        path, [program] + arguments, merged.map { "\($0)=\($1)" }, input: childInput.rawValue,
+        path, [program] + arguments, merged.map { "\($0)=\($1)" }, input: (standardInput ?? childInput).rawValue,
         output: pipe.writeEnd.rawValue)
     }
     try? childInput.close()
