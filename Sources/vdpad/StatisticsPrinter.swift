@@ -1,3 +1,4 @@
+import Glibc
 import VDPA
 import VhostUser
 
@@ -29,6 +30,8 @@ struct StatisticsPrinter {
             ]
             .map(String.init)))
     }
+    // Into a pipe or a file it would otherwise wait for a full buffer.
+    fflush(nil)
     last = vrings
     lastTime = now
   }
