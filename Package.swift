@@ -76,7 +76,16 @@ let package = Package(
       name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", system], swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests",
-      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", system, logging],
+      dependencies: [
+        "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "FrontEndTestSupport", system, logging,
+      ],
+      swiftSettings: settings),
+    .target(
+      name: "FrontEndTestSupport", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system],
+      path: "Tests/FrontEndTestSupport", swiftSettings: settings),
+    .testTarget(
+      name: "vdpadTests",
+      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],
       swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
     .testTarget(

@@ -1,0 +1,82 @@
+import Datapath
+import Logging
+import Peers
+import SimulatorEngine
+import Synchronization
+import Testing
+import VDPA
+import VhostUser
+import Virtio
+
+/// Both engines in this process, a socket that is under test, and one of the other engine that must stay idle.
+final class Bench: Sendable {
+  private final class Started: Sendable {
+    let engine = Mutex<SimulatorEngine?>(nil)
+  }
+
+  let software: SoftwareEngine
+  /// Device 0 of the simulator engine.
+  let simulated: SimulatedDevice
+  private let registry: Registry
+  private let engine: EngineHandle
+  private let threads: SessionThreads
+  private let scratch: ScratchDirectory
+
+  /// - Parameters:
+  ///   - workers: How the software engine's workers run.
+  ///   - traffic: What the simulated devices do with packets.
+  ///   - length: The bytes of a source's packets.
+  init(
+    workers: WorkerConfiguration = WorkerConfiguration(), traffic: Traffic = .loopback, length: Int = 64
+  ) throws {
+    scratch = try ScratchDirectory("matrix")
+    software = try SoftwareEngine(workers: workers)
+    registry = Registry(software: software)
+    let started = Started()
+    try registry.register(SimulatorDriver { engine in started.engine.withLock { $0 = engine } })
+    var parameters: Parameters = ["devices": "2", "traffic": traffic.rawValue]
+    if traffic == .source { parameters["source-length"] = "\(length)" }
+    engine = try registry.addEngine(driver: "simulator", at: EngineAddress("virtual", parameters: parameters))
+    try #require(engine.id == 0)
+    simulated = try #require(started.engine.withLock { $0 }?.simulatedDevice(0))
+    threads = try SessionThreads()
+  }
+
+  /// A started socket.
+  ///
+  /// - Parameters:
+  ///   - traffic: What software does with packets; a simulated device does what its engine was told.
+  ///   - length: The bytes of a source's packets.
+  func socket(
+    _ serving: ServingEngine, queues: Int = 1, traffic: Traffic = .loopback, length: Int = 64
+  ) throws -> VhostUserSocket {
+    let port = traffic == .source ? "source=\(length)" : traffic.rawValue
+    var logger = Logger(label: "matrix")
+    logger.logLevel = .warning
+    let socket = VhostUserSocket(
+      SocketConfiguration(endpoint: .listen(path: scratch.file(serving.rawValue)), parameters: ["port": port]),
+      registry: registry, threads: threads, logger: logger)
+    if serving == .simulator { try socket.bind(DeviceHandle(engine: engine, device: 0)) }
+    try socket.setQueueCount(queues)
+    try socket.start()
+    return socket
+  }
+
+  /// Makes an engine's devices stand still.
+  func pause(_ serving: ServingEngine) throws {
+    if serving == .software { software.pause() } else { try simulated.pause() }
+  }
+
+  /// Lets them go on.
+  func resume(_ serving: ServingEngine) throws {
+    if serving == .software { software.resume() } else { try simulated.resume() }
+  }
+
+  /// Ends everything.
+  func finish(_ sockets: VhostUserSocket...) throws {
+    for socket in sockets { socket.stop() }
+    try registry.removeEngine(engine)
+    threads.stop()
+    software.stop()
+  }
+}

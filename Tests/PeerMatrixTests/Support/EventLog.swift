@@ -1,0 +1,26 @@
+import Synchronization
+import VhostUser
+
+/// Remembers what happened on a socket.
+final class EventLog: VhostUserSocketDelegate {
+  private let events = Mutex<[SocketEvent]>([])
+
+  func socket(_ socket: VhostUserSocket, event: SocketEvent) { events.withLock { $0.append(event) } }
+
+  /// How often a ring went from stopped to started.
+  func starts(of index: Int) -> Int {
+    var (isRunning, count) = (false, 0)
+    for case .vring(index, let isStarted, _) in events.withLock({ $0 }) {
+      if isStarted && !isRunning { count += 1 }
+      isRunning = isStarted
+    }
+    return count
+  }
+
+  /// How many front-ends have connected.
+  var connections: Int {
+    events.withLock { events in
+      events.count { if case .connected = $0 { true } else { false } }
+    }
+  }
+}

@@ -1,0 +1,148 @@
+import FrontEndTestSupport
+import Peers
+import Testing
+import VDPA
+import VhostUser
+import Virtio
+
+/// QEMU's order of messages for a net device with two queue pairs, as it was traced: ring messages before the features,
+/// the status after and before the rings, one vhost device a pair.
+@Suite(.serialized)
+struct MessageOrderTests {
+  private static let protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots, .status]
+  private static let features: Features = [.version1, .netMergeableBuffers, .protocolFeatures]
+
+  /// What QEMU does with each pair when it connects, the pair's rings enabled before there are features.
+  private func connect(_ frontEnd: RawFrontEnd, _ guest: Guest, pair: Int) throws {
+    _ = try frontEnd.ask(.getFeatures)
+    _ = try frontEnd.ask(.getProtocolFeatures)
+    frontEnd.send(.setProtocolFeatures, bytes(Self.protocolFeatures.rawValue))
+    if pair == 0 {
+      #expect(try frontEnd.ask(.getQueueNum) == 2)
+      #expect(try frontEnd.ask(.getMaximumMemorySlots) >= 32)
+      frontEnd.send(.setOwner)
+      _ = try frontEnd.ask(.getFeatures)
+    }
+    for ring in guest.rings[2 * pair...2 * pair + 1] {
+      let file = VringFilePayload(index: UInt32(ring.index), hasDescriptor: true).encoded
+      frontEnd.send(.setVringCall, file, descriptors: [ring.call.rawValue])
+      frontEnd.send(.setVringError, file, descriptors: [ring.error.rawValue])
+    }
+    enable(frontEnd, pair: pair, true)
+  }
+
+  private func enable(_ frontEnd: RawFrontEnd, pair: Int, _ enabled: Bool) {
+    for index in [2 * pair, 2 * pair + 1] {
+      frontEnd.send(.setVringEnable, VringStatePayload(index: UInt32(index), number: enabled ? 1 : 0).encoded)
+    }
+  }
+
+  /// What it does when the guest's driver starts, with the rings where they stood.
+  private func start(_ frontEnd: RawFrontEnd, _ guest: Guest, positions: [UInt32]) throws {
+    for pair in 0..<2 {
+      frontEnd.send(.setFeatures, bytes(Self.features.rawValue))
+      if pair == 0 {
+        let status = try frontEnd.ask(.getStatus)
+        frontEnd.send(.setStatus, bytes(status | 8))
+      }
+      for ring in guest.rings[2 * pair...2 * pair + 1] {
+        let file = VringFilePayload(index: UInt32(ring.index), hasDescriptor: true).encoded
+        frontEnd.send(.setVringCall, file, descriptors: [ring.call.rawValue])
+      }
+      frontEnd.send(.setFeatures, bytes(Self.features.rawValue))
+      if pair == 0 {
+        #expect(
+          try frontEnd.tell(
+            .addMemoryRegion, SingleRegionPayload(region: guest.region).encoded, descriptors: [guest.file.rawValue]))
+      }
+      for ring in guest.rings[2 * pair...2 * pair + 1] {
+        let index = UInt32(ring.index)
+        let file = VringFilePayload(index: index, hasDescriptor: true).encoded
+        frontEnd.send(.setVringNum, VringStatePayload(index: index, number: UInt32(Guest.ringSize)).encoded)
+        frontEnd.send(.setVringBase, VringStatePayload(index: index, number: positions[ring.index]).encoded)
+        frontEnd.send(.setVringAddress, ring.addresses.encoded)
+        frontEnd.send(.setVringKick, file, descriptors: [ring.kick.rawValue])
+      }
+      enable(frontEnd, pair: pair, true)
+    }
+    _ = try frontEnd.ask(.getStatus)
+    frontEnd.send(.setStatus, bytes(0x0f))
+    #expect(try frontEnd.ask(.getStatus) == 0x0f)
+  }
+
+  /// What it does when the guest's driver stops: the status first, the rings after it.
+  private func stop(_ frontEnd: RawFrontEnd, _ guest: Guest) throws -> [UInt32] {
+    frontEnd.send(.setStatus, bytes(0))
+    for pair in 0..<2 { enable(frontEnd, pair: pair, false) }
+    let positions = try guest.rings.map { try frontEnd.stop($0.index) }
+    #expect(try frontEnd.tell(.removeMemoryRegion, SingleRegionPayload(region: guest.region).encoded))
+    return positions
+  }
+
+  @Test("Packets flow before and after a stop in QEMU's order, and no position is lost")
+  func qemu() async throws {
+    try await blocking {
+      let daemon = try Daemon("--queues", "2")
+      let guest = try Guest(queues: 2)
+      let frontEnd = try RawFrontEnd(path: daemon.path)
+      for pair in 0..<2 { try connect(frontEnd, guest, pair: pair) }
+
+      var positions: [UInt32] = [0, 0, 0, 0]
+      for round in 0..<3 {
+        try start(frontEnd, guest, positions: positions)
+        for i in 0..<40 {
+          let packet = [UInt8(round), UInt8(i)]
+          for pair in 0..<2 where i < 30 || pair == 0 {
+            #expect(try guest.exchange(packet, pair: pair) == packet)
+          }
+        }
+        // A new call descriptor while packets flow: QEMU masks and unmasks interrupts like that.
+        let masked = try EventFD.make()
+        frontEnd.send(
+          .setVringCall, VringFilePayload(index: 0, hasDescriptor: true).encoded, descriptors: [masked.rawValue])
+        _ = try frontEnd.ask(.getStatus)
+        #expect(EventFD.drain(masked) > 0, "a call may have got lost on its way to the old descriptor")
+        positions = try stop(frontEnd, guest)
+        let each = UInt32(round + 1)
+        #expect(positions == [each * 40, each * 40, each * 30, each * 30])
+      }
+      frontEnd.hangUp()
+      try behaveWell(at: daemon.path, queues: 2)
+      #expect(try daemon.end() == .exited(0))
+    }
+  }
+
+  @Test("Without the protocol's features the rings are enabled from the start, and the table is sent whole")
+  func plain() async throws {
+    try await blocking {
+      let daemon = try Daemon()
+      let guest = try Guest()
+      let frontEnd = try RawFrontEnd(path: daemon.path)
+      frontEnd.send(.setOwner)
+      _ = try frontEnd.ask(.getFeatures)
+      for ring in guest.rings {
+        let index = UInt32(ring.index)
+        let file = VringFilePayload(index: index, hasDescriptor: true).encoded
+        frontEnd.send(.setVringCall, file, descriptors: [ring.call.rawValue])
+      }
+      frontEnd.send(.setFeatures, bytes(Features([.version1]).rawValue))
+      guest.share(with: frontEnd, inSlots: false)
+      for ring in guest.rings {
+        let index = UInt32(ring.index)
+        let file = VringFilePayload(index: index, hasDescriptor: true).encoded
+        frontEnd.send(.setVringNum, VringStatePayload(index: index, number: UInt32(Guest.ringSize)).encoded)
+        frontEnd.send(.setVringBase, VringStatePayload(index: index).encoded)
+        frontEnd.send(.setVringAddress, ring.addresses.encoded)
+        frontEnd.send(.setVringKick, file, descriptors: [ring.kick.rawValue])
+      }
+      #expect(try guest.exchange([1, 2, 3]) == [1, 2, 3])
+      // The same table again, while the rings run.
+      guest.share(with: frontEnd, inSlots: false)
+      #expect(try guest.exchange([4, 5, 6]) == [4, 5, 6])
+      #expect(try frontEnd.stop(0) == 2)
+      #expect(try frontEnd.stop(1) == 2)
+      frontEnd.hangUp()
+      #expect(try daemon.end() == .exited(0))
+    }
+  }
+}

@@ -1,0 +1,80 @@
+import Foundation
+import Peers
+import SystemPackage
+import Testing
+
+/// A running `vdpad serve`, the one built with these tests, and what can be seen of it from outside.
+final class Daemon: Sendable {
+  let process: PeerProcess
+  let path: String
+  private let scratch: ScratchDirectory
+
+  /// Starts it and waits until it listens.
+  convenience init(_ options: String...) throws { try self.init(options) }
+
+  init(_ options: [String]) throws {
+    scratch = try ScratchDirectory("vdpad")
+    path = scratch.file("sock")
+    process = try Daemon.start(["serve", "--socket-path", path] + options)
+    try ListeningSocket.wait(at: path, by: process)
+    // Otherwise a signal could meet it before it has begun to wait.
+    try process.waitForText("listening")
+  }
+
+  /// Starts the program with any arguments.
+  static func start(_ arguments: [String], input: FileDescriptor? = nil) throws -> PeerProcess {
+    try PeerProcess(PeerProcess.builtProgram("vdpad"), arguments, standardInput: input)
+  }
+
+  /// A run to the end: how it ended and what it printed.
+  static func run(_ arguments: [String]) throws -> (status: Peers.ExitStatus, output: String) {
+    let process = try PeerProcess(PeerProcess.builtProgram("vdpad"), arguments)
+    let status = try process.waitForExit(timeout: .seconds(10))
+    // What was printed may still be on its way: a text that never comes is given up with the last of it.
+    _ = try? process.waitForText("\u{0}", timeout: .seconds(5))
+    return (status, process.output())
+  }
+
+  /// Open descriptors.
+  var descriptors: Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.pid)/fd").count) ?? -1 }
+
+  /// Mappings of memory files.
+  var mappings: Int {
+    guard let maps = try? String(contentsOfFile: "/proc/\(process.pid)/maps", encoding: .utf8) else { return -1 }
+    return maps.split(separator: "\n").count { $0.contains("memfd:") || $0.contains("/dev/shm/") }
+  }
+
+  /// What it holds, for a comparison before and after.
+  struct Holdings: Equatable, Sendable {
+    var descriptors: Int
+    var mappings: Int
+  }
+
+  var holdings: Holdings { Holdings(descriptors: descriptors, mappings: mappings) }
+
+  /// Waits until it holds no more than `before`; what it holds then.
+  func settled(to before: Holdings) -> Holdings {
+    var now = holdings
+    _ = becomesTrue {
+      now = holdings
+      return now == before
+    }
+    return now
+  }
+
+  /// Ends it as an operator does, and waits.
+  func end() throws -> Peers.ExitStatus {
+    process.signal(SIGTERM)
+    return try process.waitForExit(timeout: .seconds(10))
+  }
+}
+
+/// Whether `condition` comes true in time.
+func becomesTrue(within time: Duration = .seconds(10), _ condition: () -> Bool) -> Bool {
+  let deadline = ContinuousClock.now + time
+  while !condition() {
+    guard ContinuousClock.now < deadline else { return false }
+    Thread.sleep(forTimeInterval: 0.002)
+  }
+  return true
+}
