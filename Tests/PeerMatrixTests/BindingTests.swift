@@ -63,6 +63,8 @@ extension PeerMatrixTests {
     }
   }
 
+  /// DPDK's driver keeps the rings started over `port stop` and `port start`; rings that are stopped and started again
+  /// on one connection are vdpadTests' matter.
   @Test("A front-end stops its port and starts it again on the same connection", arguments: ServingEngine.allCases)
   func restart(serving: ServingEngine) async throws {
     try await blocking {
@@ -75,10 +77,7 @@ extension PeerMatrixTests {
       for round in 0..<3 {
         if round > 0 {
           try frontEnd.session.command("port stop 0", expecting: "Done")
-          #expect(becomesTrue { !socket.status.isReady })
-          #expect(socket.status.isConnected)
           try frontEnd.session.command("port start 0", expecting: "Done")
-          #expect(becomesTrue { socket.status.isReady })
         }
         let result = try frontEnd.loopbackRun(seconds: 0.1)
         #expect(result.txPackets > 0 && result.lost == 0, "\(result)")
@@ -87,9 +86,8 @@ extension PeerMatrixTests {
       }
       frontEnd.quit()
       try bench.finish(socket)
-      // Each of the four rings was stopped and started twice between the first start and the end.
-      for index in 0..<4 { #expect(log.starts(of: index) >= 3, "vring \(index)") }
       #expect(log.connections == 1)
+      for index in 0..<4 { #expect(log.starts(of: index) >= 1, "vring \(index)") }
     }
   }
 }
