@@ -71,6 +71,7 @@ let package = Package(
       swiftSettings: settings),
 
     // Tests, one target a module.
+    .testTarget(name: "VirtioTests", dependencies: ["CLinux", "Virtio", system], swiftSettings: settings),
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
       name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", system], swiftSettings: settings),
@@ -80,31 +81,31 @@ let package = Package(
         "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "FrontEndTestSupport", system, logging,
       ],
       swiftSettings: settings),
-    .target(
-      name: "FrontEndTestSupport", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system],
-      path: "Tests/FrontEndTestSupport", swiftSettings: settings),
-    .testTarget(
-      name: "vdpadTests",
-      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],
-      swiftSettings: settings),
-    .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
     .testTarget(
       name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
     .testTarget(
       name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
       swiftSettings: settings),
+    .testTarget(
+      name: "vdpadTests",
+      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],
+      swiftSettings: settings),
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
     .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
-
-    // Tests, one target for each module.
-    .testTarget(name: "VirtioTests", dependencies: ["CLinux", "Virtio", system], swiftSettings: settings),
+    // The whole against DPDK's front-end.
     .testTarget(
       name: "PeerMatrixTests",
       dependencies: [
         "Peers", "Datapath", "VhostUser", "VDPA", "Virtio", "SimulatorEngine", "vdpad", system, logging,
       ],
       swiftSettings: settings),
+
+    // What several test targets share.
+    .target(
+      name: "FrontEndTestSupport", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system],
+      path: "Tests/FrontEndTestSupport", swiftSettings: settings),
+    .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
