@@ -12,7 +12,7 @@ struct TestpmdTests {
       let scratch = try ScratchDirectory()
       let socket = scratch.file("sock")
       let backEnd = try Testpmd.BackEnd(socketPath: socket, port: .loopback(lossless: true), queues: 2)
-      #expect(ListeningSocket.exists(at: socket))
+      try ListeningSocket.wait(at: socket, by: backEnd.session.process)
       let frontEnd = try Testpmd.FrontEnd(socketPath: socket, options: .init(queues: 2, packetLength: 1500))
       let first = try frontEnd.loopbackRun(seconds: 0.3)
       #expect(first.txPackets > 0)

@@ -346,7 +346,7 @@ struct BadMessagesTests {
           Message(.addMemoryRegion, region(), log: "0 descriptors came along"),
           Message(.addMemoryRegion, region(), [.guestMemory, .guestMemory], log: "1 at most"),
           Message(.removeMemoryRegion, region(), log: "is not there"),
-          Message(.addMemoryRegion, region(), [.guestMemory], .running, log: "overlap"),
+          Message(.addMemoryRegion, region(size: 0x1_0000), [.guestMemory], .running, log: "overlap"),
           Message(.addMemoryRegion, region(guest: other), [.guestMemory], .running, log: "overlap"),
           Message(.addMemoryRegion, region(user: other), [.guestMemory], .running, log: "overlap"),
           Message(

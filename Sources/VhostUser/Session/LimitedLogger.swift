@@ -4,7 +4,7 @@ import VDPA
 
 /// A logger for lines that a guest or a front-end can cause: every line names the socket, and a peer that causes many
 /// fills no disk: after a burst there is one line a second, with the number of those left out. Who asks for trace or
-/// debug lines wants them all.
+/// debug lines wants them all, and gets them.
 final class LimitedLogger: Sendable {
   private struct Budget {
     var lines = LimitedLogger.burst
@@ -40,8 +40,8 @@ final class LimitedLogger: Sendable {
   }
 
   private func write(_ level: Logger.Level, _ message: () -> String) {
-    guard logger.logLevel <= level, level <= .debug || admit() else { return }
-    if level > .debug { flush() }
+    guard logger.logLevel <= level, logger.logLevel <= .debug || admit() else { return }
+    flush()
     logger.log(level: level, "\(prefix): \(message())")
   }
 

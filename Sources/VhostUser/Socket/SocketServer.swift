@@ -115,7 +115,8 @@ final class SocketServer: Sendable {
   private func accept(_ descriptor: OwnedFD) {
     if let session = state.value.session {
       // A front-end that comes back can be seen before the end of its last connection is.
-      guard session.isEnding, state.value.waiting == nil else {
+      let isFree = state.value.waiting.map { StreamSocket.isHungUp($0) } ?? true
+      guard session.isEnding, isFree else {
         let error = VhostUserError(
           .pathInUse, "a front-end is connected already; a socket serves one, and this one was turned away")
         log.warning("\(error)")

@@ -15,7 +15,7 @@ final class Daemon: Sendable {
   init(_ options: [String]) throws {
     scratch = try ScratchDirectory("vdpad")
     path = scratch.file("sock")
-    process = try Daemon.start(["serve", "--socket-path", path] + options)
+    process = try Daemon.start(["serve", "--socket-path", path, "--log-level", "debug"] + options)
     try ListeningSocket.wait(at: path, by: process)
     // Otherwise a signal could meet it before it has begun to wait.
     try process.waitForText("listening")
