@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import Testing
 import VDPA
@@ -27,6 +28,8 @@ struct BurstOwnershipTests {
         if done != nil { bursts.add(1, ordering: .relaxed) }
       }
     } control: {
+      // The thread may take its time to start.
+      while bursts.load(ordering: .relaxed) == 0 { sched_yield() }
       var changes: UInt64 = 0
       for _ in 0..<20_000 {
         try ownership.exclusively("the pair") { state in
