@@ -19,6 +19,17 @@ struct EchoPortTests {
     Array(repeating: 0xff, count: 6) + guest + [0x08, 0x06, 0, 1, 8, 0, 6, 4, 0, 1] + guest + guestAddress
     + Array(repeating: 0, count: 6) + asked
 
+  @Test("Who asks for its own address, or has none yet, gets no answer: it would look like a conflict")
+  func addressProbes() {
+    var probe = Self.arp
+    for i in 28..<32 { probe[i] = 0 }
+    #expect(answer(probe) == nil)
+    var announcement = Self.arp
+    for i in 0..<4 { announcement[38 + i] = Self.guestAddress[i] }
+    #expect(answer(announcement) == nil)
+    #expect(answer(Self.arp) != nil)
+  }
+
   /// An echo request of RFC 792 with right checksums.
   private static func ping(
     _ payload: [UInt8], options: [UInt8] = [], trailer: [UInt8] = [], to destination: [UInt8] = port

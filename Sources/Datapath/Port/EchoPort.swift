@@ -30,6 +30,8 @@ struct EchoPort: NetPort {
       else { return false }
       let sender = get(frame, 22, 10)
       let wanted = get(frame, 38, 4)
+      // A guest that asks whether its address is free, or tells of it, must not hear that somebody else has it (RFC 5227).
+      guard sender[6..<10] != [0, 0, 0, 0], sender[6..<10] != wanted[...] else { return false }
       set(&frame, 0, Array(sender[0..<6]))
       set(&frame, 6, mac)
       set(&frame, 20, [0, 2])
