@@ -43,10 +43,11 @@ struct Service {
         logger.error("\(error)")
       }
     }
+    // Before the engine goes, however this ends.
+    defer { socket.stop() }
     try socket.setQueueCount(settings.queues)
     socket.setDelegate(EndOnDisconnect(ending))
     try socket.start()
-    defer { socket.stop() }
 
     var printer = StatisticsPrinter(socket)
     while !ending.wait(milliseconds: settings.statisticsInterval.map { Int32($0) * 1000 } ?? -1) {

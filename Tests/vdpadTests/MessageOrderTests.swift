@@ -79,10 +79,13 @@ struct MessageOrderTests {
     return positions
   }
 
-  @Test("Packets flow before and after a stop in QEMU's order, and no position is lost")
-  func qemu() async throws {
+  /// Software, which stops single rings, and the simulator, which is closed at the first that is to stop.
+  private static let engines = [[], ["--engine", "simulator:queues=2"]]
+
+  @Test("Packets flow before and after a stop in QEMU's order, and no position is lost", arguments: engines)
+  func qemu(engine: [String]) async throws {
     try await blocking {
-      let daemon = try Daemon("--queues", "2")
+      let daemon = try Daemon(["--queues", "2"] + engine)
       let guest = try Guest(queues: 2)
       let frontEnd = try RawFrontEnd(path: daemon.path)
       for pair in 0..<2 { try connect(frontEnd, guest, pair: pair) }
@@ -112,10 +115,12 @@ struct MessageOrderTests {
     }
   }
 
-  @Test("Without the protocol's features the rings are enabled from the start, and the table is sent whole")
-  func plain() async throws {
+  @Test(
+    "Without the protocol's features the rings are enabled from the start, and the table is sent whole",
+    arguments: engines)
+  func plain(engine: [String]) async throws {
     try await blocking {
-      let daemon = try Daemon()
+      let daemon = try Daemon(engine)
       let guest = try Guest()
       let frontEnd = try RawFrontEnd(path: daemon.path)
       frontEnd.send(.setOwner)

@@ -9,6 +9,9 @@ extension DeviceContext {
     private var memory: [GuestMemory] = []
     /// What the device's own DMA map has.
     private var mapped: [AddressMap.Range] = []
+    /// Whether the device could not be closed when it was to be: it may do anything with what it was given, and is given
+    /// nothing more before it has been closed.
+    private var isStuck = false
 
     init(device: any Device, capabilities: DeviceCapabilities) {
       self.device = device
@@ -16,35 +19,50 @@ extension DeviceContext {
     }
 
     mutating func configure(_ setup: DeviceSetup) throws {
-      guard memory.isEmpty else {
-        throw VDPAError(.operationFailed, "it is configured already, or could not be closed when it was to be")
-      }
+      try checkNotStuck()
+      guard memory.isEmpty else { throw VDPAError(.operationFailed, "it is configured already") }
       try check(setup)
+      memory = [setup.memory]
       do {
         try map(setup.memory.addressMap.ranges)
         try device.configure(setup)
       } catch {
-        try unmap(mapped)
+        do {
+          try unmap(mapped)
+          memory = []
+        } catch {
+          isStuck = true
+        }
         throw error
       }
-      memory = [setup.memory]
+    }
+
+    func checkNotStuck() throws(VDPAError) {
+      guard !isStuck else {
+        throw VDPAError(
+          .operationFailed, "it could not be closed before and may still use the memory that it had then")
+      }
     }
 
     /// Closes the device and unmaps guest memory, if it is configured. If that fails, the memory is kept.
     mutating func close() throws -> [VringState] {
       guard !memory.isEmpty else { return [] }
+      isStuck = true
       let states = try device.close()
       try unmap(mapped)
       memory = []
+      isStuck = false
       return states
     }
 
     mutating func setVring(_ vring: DeviceSetup.Vring) throws {
+      try checkNotStuck()
       try check(vring.description)
       try device.setVring(vring.description, enabled: vring.isEnabled)
     }
 
     mutating func changeMemory(to new: GuestMemory) throws {
+      try checkNotStuck()
       guard let old = memory.last else { return }
       try check(new)
       let (gone, come) = old.difference(to: new)

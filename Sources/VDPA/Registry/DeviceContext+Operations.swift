@@ -78,6 +78,7 @@ extension DeviceContext {
       guard let control = held.capabilities.vringControl else {
         throw VDPAError(.notOffered, "the device cannot stop single vrings")
       }
+      try held.checkNotStuck()
       return try control.stopVring(index)
     } completion: {
       completion($0)

@@ -66,7 +66,12 @@ public final class DeviceContext: Sendable {
         held = nil
         return true
       }
-      if isClosed { released() }
+      if isClosed {
+        released()
+      } else {
+        // Whoever asks again may find that it can be closed by then.
+        self.released.withLock { $0 = released }
+      }
     }
     guard let queue else { return last() }
     let done = FutexWord()
@@ -80,12 +85,27 @@ public final class DeviceContext: Sendable {
 
   deinit {
     // Whoever made the last claim forgot to give it back: the device would be claimed for ever.
+    guard let released = released.withLock({ $0 }) else { return }
+    queue?.finish {}
     held.withLock { held in
-      guard (try? held?.close()) != nil else { return }
+      guard var current = held else { return }
+      guard (try? current.close()) != nil else {
+        // It may still use guest memory, which must not go with this object.
+        DeviceContext.stuck.withLock { $0.append(Abandoned(current)) }
+        return
+      }
       held = nil
-      released.withLock { $0 }?()
+      released()
     }
   }
+
+  /// A device that could not be closed, with its memory, for as long as the process lives. Nobody calls it any more.
+  @safe private final class Abandoned: @unchecked Sendable {
+    private let held: Held
+    init(_ held: Held) { self.held = held }
+  }
+
+  private static let stuck = Mutex<[Abandoned]>([])
 
   /// Runs one operation in the context.
   ///

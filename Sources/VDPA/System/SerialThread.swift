@@ -32,21 +32,23 @@ final class SerialThread: Sendable {
     signal.signal()
     guard needsThread, (try? PinnedThread(name: name, body: { [self] in work() })) == nil else { return }
     // The system has no thread left: the caller's does what there is to do.
-    drain()
-    state.withLock { $0.isRunning = false }
+    repeat { drain() } while !endIfIdle { _ in true }
+  }
+
+  /// Ends running, if nothing is left to do and `isOver` agrees; whoever comes later starts anew.
+  private func endIfIdle(_ isOver: (State) -> Bool) -> Bool {
+    state.withLock { state in
+      guard state.jobs.isEmpty, isOver(state) else { return false }
+      state.isRunning = false
+      return true
+    }
   }
 
   private func work() {
     while true {
       let seen = signal.value
       drain()
-      let isOver = state.withLock { state in
-        let isOver = state.jobs.isEmpty && state.isFinishing
-        // Whoever comes later starts another thread.
-        if isOver { state.isRunning = false }
-        return isOver
-      }
-      if isOver { return }
+      if endIfIdle(\.isFinishing) { return }
       signal.wait(whileEqualTo: seen, nanoseconds: -1)
     }
   }

@@ -30,6 +30,9 @@ final class LimitedLogger: Sendable {
   func warning(_ message: @autoclosure () -> String) { write(.warning, message) }
   func error(_ message: @autoclosure () -> String) { write(.error, message) }
 
+  /// What a device did wrong, which no peer can cause at will: never left out.
+  func failure(_ message: @autoclosure () -> String) { logger.error("\(prefix): \(message())") }
+
   /// Says how many lines were left out since the last that was written.
   func flush() {
     let leftOut = budget.withLock { budget in

@@ -47,10 +47,7 @@ extension Session {
         done(.success)
       case .failure(let error):
         // The device uses neither the old nor the new memory any more once it is closed.
-        closeDevice {
-          self.deviceFailed(error)
-          done(self.outcome($0 ?? .failure(error)))
-        }
+        closeDevice(because: error) { _ in done(self.outcome(.failure(error))) }
       }
     }
   }
@@ -98,18 +95,22 @@ extension Session {
   /// The last ring of a device stops, or one of a device that cannot stop single ones: the other rings then answer from
   /// the states that it returned, and those that are still started go on as soon as the device can.
   private func closeDevice(stopping index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
-    closeDevice { [self] failure in
-      if let failure { return done(outcome(failure)) }
-      emit(.notReady(reason: "vring \(index) was stopped"))
-      stopped(index, done)
+    closeDevice(because: nil) { [self] isClosed in
+      // The connection has ended otherwise.
+      if isClosed { stopped(index, done) }
     }
   }
 
   /// Closes the device and takes over where its vrings stand.
   ///
-  /// - Parameter then: Called on the loop's thread; with the failure of a device that may still use guest memory: nothing
-  ///   must be acknowledged then.
-  private func closeDevice(then: @escaping @Sendable (Result<Void, VDPAError>?) -> Void) {
+  /// A device that cannot be closed may still use guest memory. Nothing can be acknowledged any more then, so the
+  /// connection ends; the memory stays mapped.
+  ///
+  /// - Parameters:
+  ///   - failure: Why it is closed, if not because its vrings are stopped.
+  ///   - then: Called on the loop's thread with whether it is closed.
+  func closeDevice(because failure: VDPAError?, then: @escaping @Sendable (Bool) -> Void) {
+    if let failure { deviceFailed(failure) }
     run {
       device.close(completion: $0)
     } then: { [self] result in
@@ -117,10 +118,12 @@ extension Session {
       switch result {
       case .success(let positions):
         takePositions(positions)
-        then(nil)
+        emit(.notReady(reason: state.value.failure ?? "a vring was stopped"))
+        then(true)
       case .failure(let error):
         deviceFailed(error)
-        then(.failure(error))
+        stop(VhostUserError(.device, error.description))
+        then(false)
       }
     }
   }

@@ -179,14 +179,7 @@ final class Session: Sendable {
   func closeFailedDevice() {
     let current = state.value
     guard current.isConfigured, current.failure != nil, !current.isBusy, current.end == nil else { return }
-    run {
-      device.close(completion: $0)
-    } then: { [self] result in
-      state.value.isConfigured = false
-      if case .success(let positions) = result { takePositions(positions) }
-      emit(.notReady(reason: state.value.failure ?? ""))
-      onChange()
-    }
+    closeDevice(because: nil) { [self] _ in onChange() }
   }
 
   /// Takes over where a closed device says that its vrings stand.
@@ -219,7 +212,7 @@ final class Session: Sendable {
   /// The device has failed: its rings are not served until the front-end starts anew.
   func deviceFailed(_ error: VDPAError) {
     state.value.failure = error.description
-    log.error("\(error)")
+    log.failure("\(error)")
     emit(.deviceFailed(error))
   }
 
@@ -238,7 +231,7 @@ final class Session: Sendable {
     run {
       device.close(completion: $0)
     } then: { [self] result in
-      if case .failure(let error) = result { log.error("\(error)") }
+      if case .failure(let error) = result { deviceFailed(error) }
       state.value.isConfigured = false
       let end = state.value.end ?? VhostUserError(.stopped, "the socket was stopped")
       state.value.protocolState = SessionState(offer: state.value.protocolState.offer)

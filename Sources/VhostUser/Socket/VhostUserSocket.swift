@@ -261,7 +261,14 @@ public final class VhostUserSocket: Sendable {
   ///   `outOfState` when it is started already or its inherited connection has been used; ``VDPAError``, when the device
   ///   cannot be claimed.
   public func start() throws {
-    try lifecycle.withLock { _ in try run() }
+    guard loop.isCurrent else { return try lifecycle.withLock { _ in try run() } }
+    // From a delegate: whoever stops the socket just now waits for this very thread.
+    let outcome = lifecycle.withLockIfAvailable { _ in Result { try run() } }
+    guard let outcome else {
+      throw VhostUserError(.outOfState, "the socket is being stopped; start it when that is over")
+        .with(socket: configuration.name)
+    }
+    try outcome.get()
   }
 
   private func run() throws {

@@ -1,0 +1,58 @@
+import Synchronization
+import VDPA
+import Virtio
+
+/// An engine whose one device does nothing, and fails the operations that it is told to.
+final class FailingEngine: Engine, EngineDriver {
+  let name = "failing"
+  let attributes = EngineAttributes(deviceCount: 1)
+  private let failing = Mutex<Set<String>>([])
+  private let observed = Mutex<(any DeviceObserver)?>(nil)
+
+  /// Makes these operations fail, and no others.
+  func fail(_ operations: String...) { failing.withLock { $0 = Set(operations) } }
+
+  /// Makes the device report that it has failed.
+  func reportFailure() { observed.withLock { $0 }?.deviceReports(.failed(reason: "it caught fire")) }
+
+  func start(at address: EngineAddress) throws -> any Engine { self }
+  func stop() {}
+  func open(_ request: DeviceRequest) throws -> sending any Device { Failing(engine: self) }
+
+  fileprivate func check(_ operation: String) throws {
+    if failing.withLock({ $0.contains(operation) }) { throw Refusal(operation: operation) }
+  }
+
+  private struct Refusal: Error, CustomStringConvertible {
+    let operation: String
+    var description: String { "\(operation) was refused" }
+  }
+
+  private final class Failing: Device {
+    private let engine: FailingEngine
+    private var vrings: [Int] = []
+
+    init(engine: FailingEngine) { self.engine = engine }
+
+    let attributes = DeviceAttributes(
+      type: .net, features: [.version1, .netMergeableBuffers],
+      protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status], vringCount: 4)
+    var capabilities: DeviceCapabilities { DeviceCapabilities() }
+
+    func configure(_ setup: DeviceSetup) throws {
+      try engine.check("configure")
+      vrings = setup.vrings.map(\.description.index)
+      engine.observed.withLock { $0 = setup.observer }
+    }
+    /// Each ring stands at 40 more than its index.
+    func close() throws -> [VringState] {
+      try engine.check("close")
+      defer { vrings = [] }
+      return vrings.map { VringState(index: $0, nextAvail: UInt16(40 + $0), nextUsed: UInt16(40 + $0)) }
+    }
+    func setVring(_ description: VringDescription, enabled: Bool) throws { try engine.check("setVring") }
+    func setFeatures(_ features: Features) throws { try engine.check("setFeatures") }
+    func migrationDone() throws { try engine.check("migrationDone") }
+    func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws { try engine.check("memoryChanged") }
+  }
+}
