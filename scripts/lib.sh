@@ -18,7 +18,7 @@ build_packages=(binutils ca-certificates g++ git libc6-dev libcurl4 libncurses6 
 # The front-end that drives the sockets: DPDK's testpmd with its drivers.
 peer_packages=(dpdk-dev)
 # What the tests look at machines with.
-test_packages=(iproute2 pciutils umockdev)
+test_packages=(iproute2 pciutils python3 umockdev)
 
 # Installs those of the given Debian packages that are missing, as root or through sudo.
 install_packages() {
