@@ -19,7 +19,8 @@ package final class Guest {
   package final class Ring {
     package let index: Int
     package let base: UInt64
-    package let kick: OwnedFD
+    /// What the driver kicks; a front-end may exchange it.
+    package var kick: OwnedFD
     package let call: OwnedFD
     package let error: OwnedFD
     package var driver: SplitDriverRing

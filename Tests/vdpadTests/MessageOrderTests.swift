@@ -116,6 +116,48 @@ struct MessageOrderTests {
   }
 
   @Test(
+    "While packets flow: a pair that starts late, a new kick descriptor, memory that comes and goes", arguments: engines
+  )
+  func changesWhileRunning(engine: [String]) async throws {
+    try await blocking {
+      let daemon = try Daemon(["--queues", "2"] + engine)
+      let guest = try Guest(queues: 2)
+      let frontEnd = try RawFrontEnd(path: daemon.path)
+      try frontEnd.negotiate()
+      guest.share(with: frontEnd)
+      for ring in guest.rings[0...1] { guest.start(ring, with: frontEnd) }
+      frontEnd.send(.setStatus, bytes(0x0f))
+      #expect(try guest.exchange([1], pair: 0) == [1])
+
+      for ring in guest.rings[2...3] { guest.start(ring, with: frontEnd) }
+      _ = try frontEnd.ask(.getStatus)
+      #expect(try guest.exchange([2], pair: 1) == [2])
+
+      // From here on the guest kicks new descriptors only; of both rings, or one kick would wake the pair for the other.
+      for ring in guest.rings[0...1] {
+        ring.kick = try EventFD.make()
+        let file = VringFilePayload(index: UInt32(ring.index), hasDescriptor: true).encoded
+        #expect(try frontEnd.tell(.setVringKick, file, descriptors: [ring.kick.rawValue]))
+      }
+      for i in 0..<20 { #expect(try guest.exchange([UInt8(i)], pair: 0) == [UInt8(i)]) }
+
+      let more = try Guest()
+      let region = SingleRegionPayload(
+        region: MemoryRegionPayload(guestAddress: 1 << 40, size: more.size, userAddress: 1 << 40, mapOffset: 0)
+      ).encoded
+      for i in 0..<20 {
+        #expect(try frontEnd.tell(.addMemoryRegion, region, descriptors: [more.file.rawValue]))
+        #expect(try guest.exchange([UInt8(i)], pair: 1) == [UInt8(i)])
+        #expect(try frontEnd.tell(.removeMemoryRegion, region))
+        #expect(try guest.exchange([UInt8(i)], pair: 1) == [UInt8(i)])
+      }
+      #expect(try frontEnd.stop(2) == 41)
+      frontEnd.hangUp()
+      #expect(try daemon.end() == .exited(0))
+    }
+  }
+
+  @Test(
     "Without the protocol's features the rings are enabled from the start, and the table is sent whole",
     arguments: engines)
   func plain(engine: [String]) async throws {

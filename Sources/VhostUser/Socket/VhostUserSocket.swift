@@ -39,7 +39,7 @@ public final class VhostUserSocket: Sendable {
   let live = Mutex(Live())
   private let setup = Mutex(Setup())
   private let server: Mutex<SocketServer?> = Mutex(nil)
-  /// Held while the socket is started or stopped, so that the one never meets the other half done.
+  /// Held while the socket is set up, started or stopped; see `exclusively`.
   private let lifecycle = Mutex(())
   /// The descriptor that was taken over; nil once its connection has been used.
   private let inherited: Mutex<OwnedFD?>
@@ -122,9 +122,42 @@ public final class VhostUserSocket: Sendable {
       parameters: handle == .software ? configuration.parameters : [:])
   }
 
+  /// Keeps whoever sets the socket up, starts or stops it from meeting another one half done. Devices are claimed and
+  /// given back under this lock, which may take long, and never under the one that the status is read under.
+  private func exclusively<Value>(_ body: () throws -> Value) throws -> Value {
+    var outcome: Result<Value, any Error>?
+    if loop.isCurrent {
+      // From a delegate: whoever stops the socket just now waits for this very thread.
+      _ = lifecycle.withLockIfAvailable { _ in outcome = Result { try body() } }
+    } else {
+      lifecycle.withLock { _ in outcome = Result { try body() } }
+    }
+    guard let outcome else {
+      throw VhostUserError(.outOfState, "the socket is being stopped; ask again when that is over")
+        .with(socket: configuration.name)
+    }
+    return try outcome.get()
+  }
+
+  /// Works on a copy of the setup, which takes the setup's place, with what was claimed, also after an error.
+  private func edit<Value>(_ body: (inout Setup) throws -> Value) rethrows -> Value {
+    var draft = setup.withLock { $0 }
+    defer { setup.withLock { $0 = draft } }
+    return try body(&draft)
+  }
+
   /// Works on what can be set before `start`.
-  private func change<Result: Sendable>(_ body: (inout Setup) throws -> Result) throws -> Result {
-    try setup.withLock { setup in
+  private func change<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
+    try exclusively { try editStopped(body) }
+  }
+
+  /// Looks at what the socket offers; claims the device if it has not been.
+  private func look<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
+    try exclusively { try edit(body) }
+  }
+
+  private func editStopped<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
+    try edit { setup in
       guard !setup.isStarted else {
         throw VhostUserError(.outOfState, "the socket is started; stop it before changing what it offers")
           .with(socket: configuration.name)
@@ -156,7 +189,7 @@ public final class VhostUserSocket: Sendable {
   /// - Throws: ``VDPAError``, when the device cannot be claimed.
   public var features: Features {
     get throws {
-      try setup.withLock { setup in
+      try look { setup in
         let all = try attributes(&setup).features
         return setup.features.map(all.intersection) ?? all
       }
@@ -188,7 +221,7 @@ public final class VhostUserSocket: Sendable {
   /// - Throws: ``VDPAError``, when the device cannot be claimed.
   public var protocolFeatures: ProtocolFeatures {
     get throws {
-      try setup.withLock { setup in
+      try look { setup in
         let all = try attributes(&setup).protocolFeatures
         return setup.protocolFeatures.map(all.intersection) ?? all
       }
@@ -223,7 +256,7 @@ public final class VhostUserSocket: Sendable {
   /// - Throws: ``VDPAError``, when the device cannot be claimed.
   public var queueCount: Int {
     get throws {
-      try setup.withLock { setup in min(setup.queues ?? .max, try attributes(&setup).queueCount) }
+      try look { setup in min(setup.queues ?? .max, try attributes(&setup).queueCount) }
     }
   }
 
@@ -261,18 +294,11 @@ public final class VhostUserSocket: Sendable {
   ///   `outOfState` when it is started already or its inherited connection has been used; ``VDPAError``, when the device
   ///   cannot be claimed.
   public func start() throws {
-    guard loop.isCurrent else { return try lifecycle.withLock { _ in try run() } }
-    // From a delegate: whoever stops the socket just now waits for this very thread.
-    let outcome = lifecycle.withLockIfAvailable { _ in Result { try run() } }
-    guard let outcome else {
-      throw VhostUserError(.outOfState, "the socket is being stopped; start it when that is over")
-        .with(socket: configuration.name)
-    }
-    try outcome.get()
+    try exclusively { try run() }
   }
 
   private func run() throws {
-    let (device, offer) = try change { setup -> (DeviceContext, SessionOffer) in
+    let (device, offer) = try editStopped { setup -> (DeviceContext, SessionOffer) in
       let prepared = try prepare(&setup)
       // From here on nothing of it can be changed.
       setup.isStarted = true
@@ -316,9 +342,8 @@ public final class VhostUserSocket: Sendable {
     lifecycle.withLock { _ in
       server.withLock { $0 }?.stop()
       server.withLock { $0 = nil }
-      // Not under the lock: giving the device back waits for it, and others may ask for the status meanwhile.
-      setup.withLock { $0.device }?.release()
-      setup.withLock { setup in
+      edit { setup in
+        setup.device?.release()
         setup.device = nil
         setup.isStarted = false
       }
