@@ -23,7 +23,8 @@ package final class Guest {
     package var kick: OwnedFD
     package let call: OwnedFD
     package let error: OwnedFD
-    package var driver: SplitDriverRing
+    package let area: SplitRingArea
+    package var driver: DriverRing
     /// The buffers that are with the device, by head.
     package var buffers: [UInt16: UInt64] = [:]
     fileprivate var free: [UInt64]
@@ -34,10 +35,10 @@ package final class Guest {
       kick = try EventFD.make()
       call = try EventFD.make()
       error = try EventFD.make()
-      let area = try SplitRingArea(
-        layout: SplitRingLayout(size: Guest.ringSize), descriptor: base, avail: base + 0x2000, used: base + 0x4000,
+      area = try SplitRingArea(
+        size: Guest.ringSize, descriptor: base, avail: base + 0x2000, used: base + 0x4000,
         memory: memory.addressMap.view)
-      driver = SplitDriverRing(area: area)
+      driver = DriverRing(.split(area), features: [])
       free = Ring.allBuffers(base)
     }
 
@@ -116,7 +117,7 @@ package final class Guest {
 
   /// Makes a ring empty again, at position 0, with all its buffers: the device has let go of it.
   package func renew(_ ring: Ring) {
-    ring.driver = SplitDriverRing(area: ring.driver.area)
+    ring.driver = DriverRing(ring.driver.memory, features: [])
     ring.buffers = [:]
     ring.free = Ring.allBuffers(ring.base)
     _ = EventFD.drain(ring.kick)
@@ -142,7 +143,7 @@ package final class Guest {
   }
 
   /// Makes a chain available and kicks if the device wants it.
-  package func post(_ ring: Ring, _ pieces: [SplitDriverRing.Piece], buffer: UInt64) {
+  package func post(_ ring: Ring, _ pieces: [DriverRing.Piece], buffer: UInt64) {
     guard let head = ring.driver.add(pieces) else { return }
     ring.buffers[head] = buffer
     if ring.driver.publish() { EventFD.signal(ring.kick) }

@@ -10,12 +10,12 @@ struct HostileGuestTests {
     case shortHeader, availableIndex
 
     func run(on vring: TestVring, inside address: UInt64, end: UInt64) {
-      typealias Descriptor = SplitRingArea.Descriptor
+      typealias Descriptor = RingDescriptor
       let size = UInt16(vring.size)
       func descriptor(_ address: UInt64, _ length: UInt32 = 64, flags: UInt16 = 0, next: UInt16 = 0) {
-        vring.area.setDescriptor(0, Descriptor(address: address, length: length, flags: flags, next: next))
+        vring.area.setDescriptor(0, Descriptor(address: address, length: length, flags: flags, link: next))
       }
-      vring.area.setAvailHead(0, self == .headOutOfRange ? size : 0)
+      vring.area.setHead(at: 0, self == .headOutOfRange ? size : 0)
       switch self {
       case .unmappedBuffer: descriptor(0)
       case .bufferPastTheEnd: descriptor(end - 63)
@@ -69,7 +69,7 @@ struct HostileGuestTests {
     // All of it is there before the device looks for the first time.
     port.refill()
     port.send((0..<5).map { packet($0, length: 64) })
-    _ = port.transmit.driver.add([SplitDriverRing.Piece(address: 0, length: 64, isWritable: false)])
+    _ = port.transmit.driver.add([DriverRing.Piece(address: 0, length: 64, isWritable: false)])
     port.transmit.publish()
     try simulation.configure(guest.memory(), port.vrings)
     #expect(eventually { simulation.observer.reports.count == 1 })
@@ -86,7 +86,7 @@ struct HostileGuestTests {
     try simulation.configure(guest.memory(), port.vrings)
     port.refill()
     let address = guest.allocate(1 << 20)
-    _ = port.transmit.driver.add([SplitDriverRing.Piece(address: address, length: 1 << 20, isWritable: false)])
+    _ = port.transmit.driver.add([DriverRing.Piece(address: address, length: 1 << 20, isWritable: false)])
     port.transmit.publish()
     #expect(eventually { simulation.device.statistics[1].oversized == 1 })
     #expect(simulation.device.statistics[1].dropped == 1)

@@ -48,7 +48,7 @@ struct MemoryChangeTests {
     guest.write(canary, at: guest.regions[1].guestAddress)
     // Send from memory that stayed: the payload can be read, but there is nowhere to write it.
     let inside = guest.allocate(4096, region: 0)
-    let piece = SplitDriverRing.Piece(address: inside, length: 76, isWritable: false)
+    let piece = DriverRing.Piece(address: inside, length: 76, isWritable: false)
     _ = port.transmit.driver.add([piece])
     port.refill()
     port.transmit.publish()

@@ -37,14 +37,13 @@ struct RawRing: Sendable {
 
   var end: UInt64 { used + UInt64(6 + 8 * size) }
 
-  func area(_ view: MemoryView? = nil) throws -> SplitRingArea {
-    try SplitRingArea(
-      layout: SplitRingLayout(size: size), descriptor: descriptors, avail: avail, used: used,
-      memory: view ?? memory.view)
+  func area(_ view: MemoryView? = nil) throws -> RingMemory {
+    try RingMemory(
+      RingLayout(.split, size: size), descriptor: descriptors, avail: avail, used: used, memory: view ?? memory.view)
   }
 
-  func device() throws -> SplitDeviceRing {
-    SplitDeviceRing(area: try area(), nextAvail: start, nextUsed: start)
+  func device() throws -> DeviceRing {
+    DeviceRing(try area(), features: [], nextAvail: start, nextUsed: start)
   }
 
   func setDescriptor(_ index: Int, address: UInt64, length: UInt32, flags: UInt16, next: UInt16) {

@@ -83,8 +83,7 @@ import Testing
   }
 
   /// After a fault nothing is read, taken or, but for what was fetched before, written any more.
-  private func expectBroken(_ device: inout SplitDeviceRing, _ ring: RawRing, _ fault: RingFault, _ burst: PacketBurst)
-  {
+  private func expectBroken(_ device: inout DeviceRing, _ ring: RawRing, _ fault: RingFault, _ burst: PacketBurst) {
     #expect(device.fault == fault)
     let image = ring.memory.snapshot()
     let count = burst.count
@@ -190,7 +189,7 @@ import Testing
       var ring = RawRing(memory, at: 0x1_0000, size: 4)
       ring.add([.init(address: address, length: 20, isWritable: enqueue)])
       let image = memory.snapshot()
-      var device = SplitDeviceRing(area: try ring.area(map.view), nextAvail: 0, nextUsed: 0)
+      var device = DeviceRing(try ring.area(map.view), features: [], nextAvail: 0, nextUsed: 0)
       let burst = PacketBurst()
       if enqueue {
         #expect(burst.append([UInt8](repeating: 0, count: 8), headerLength: 12))
@@ -209,7 +208,7 @@ import Testing
     for (part, address) in [("used", 0x2_0000 as UInt64), ("avail", 0x3_0000), ("descriptor", 0x3_0000)] {
       #expect(throws: VirtioError.self, "\(part)") {
         _ = try SplitRingArea(
-          layout: SplitRingLayout(size: 4), descriptor: part == "descriptor" ? address : 0x1_0000,
+          size: 4, descriptor: part == "descriptor" ? address : 0x1_0000,
           avail: part == "avail" ? address : 0x1_0100, used: part == "used" ? address : 0x1_0200, memory: map.view)
       }
     }
@@ -329,23 +328,22 @@ import Testing
     #expect(lengths == (0..<32).map { 40000 + $0 } && ring.usedIndex == 32 && device.fault == .none)
   }
 
-  @Test func tooManySegments() throws {
-    for count in [1024, 1025] {
-      let memory = try TestMemory([.init(start: 0x1_0000, size: 0x2_0000)])
-      let ring = RawRing(memory, at: 0x1_0000, size: 2048)
-      for i in 0..<count {
-        ring.setDescriptor(
-          i, address: 0x2_8000 + UInt64(2 * i), length: 1, flags: i == count - 1 ? 2 : 3, next: UInt16(i + 1))
-      }
-      ring.setHead(0, 0)
-      ring.setAvailIndex(1)
-      let image = memory.snapshot()
-      var device = try ring.device()
-      let burst = PacketBurst()
-      #expect(burst.append([UInt8](repeating: 0, count: count - 12), headerLength: 12))
-      let sent = device.enqueueBurst(from: burst, first: 0, memory: memory.view, headerLength: 12, mergeable: false)
-      #expect(sent == (count == 1024 ? 1 : 0) && device.fault == (count == 1024 ? .none : .tooManySegments))
-      if sent == 0 { #expect(memory.differences(from: image) == []) }
+  /// A packet in as many pieces as it has bytes: chains may be that long (virtio 1.2, §2.7.5).
+  @Test func manySegments() throws {
+    let count = 2000
+    let memory = try TestMemory([.init(start: 0x1_0000, size: 0x2_0000)])
+    let ring = RawRing(memory, at: 0x1_0000, size: 2048)
+    for i in 0..<count {
+      ring.setDescriptor(
+        i, address: 0x2_8000 + UInt64(2 * i), length: 1, flags: i == count - 1 ? 2 : 3, next: UInt16(i + 1))
     }
+    ring.setHead(0, 0)
+    ring.setAvailIndex(1)
+    var device = try ring.device()
+    let burst = PacketBurst()
+    #expect(burst.append([UInt8](repeating: 7, count: count - 12), headerLength: 12))
+    let sent = device.enqueueBurst(from: burst, first: 0, memory: memory.view, headerLength: 12, mergeable: false)
+    #expect(sent == 1 && device.fault == .none)
+    #expect((12..<count).allSatisfy { memory.value(0x2_8000 + UInt64(2 * $0), as: UInt8.self) == 7 })
   }
 }

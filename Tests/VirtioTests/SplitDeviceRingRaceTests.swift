@@ -85,8 +85,8 @@ import Testing
       // As after a reset of the device by its driver, wherever the driver's index happens to be.
       let from = memory.value(transmit.avail + 2, as: UInt16.self) &- 8
       let to = memory.value(receive.avail + 2, as: UInt16.self) &- 16
-      var source = SplitDeviceRing(area: try transmit.area(map.view), nextAvail: from, nextUsed: from)
-      var sink = SplitDeviceRing(area: try receive.area(map.view), nextAvail: to, nextUsed: to)
+      var source = DeviceRing(try transmit.area(map.view), features: [], nextAvail: from, nextUsed: from)
+      var sink = DeviceRing(try receive.area(map.view), features: [], nextAvail: to, nextUsed: to)
       burst.clear()
       let taken = source.dequeueBurst(into: burst, limit: 32, memory: map.view, headerLength: 12)
       for i in 0..<taken where burst[i].length > PacketBurst.maxLength { Issue.record("packet too long") }

@@ -3,12 +3,12 @@ import Testing
 @testable import Virtio
 
 @Suite struct SplitDriverRingTests {
-  typealias Piece = SplitDriverRing.Piece
+  typealias Piece = DriverRing.Piece
 
-  private func ring(_ size: Int) throws -> (TestMemory, RawRing, SplitDriverRing) {
+  private func ring(_ size: Int) throws -> (TestMemory, RawRing, DriverRing) {
     let memory = try TestMemory([.init(start: 0x1_0000, size: 4096), .init(start: 0x2_0000, size: 4096)])
     let raw = RawRing(memory, at: 0x1_0000, size: size)
-    return (memory, raw, SplitDriverRing(area: try raw.area()))
+    return (memory, raw, DriverRing(try raw.area(), features: []))
   }
 
   /// Writes a used entry as a device would.
@@ -17,8 +17,8 @@ import Testing
     raw.memory.write(raw.used + 2, position &+ 1)
   }
 
-  private func fault(_ ring: inout SplitDriverRing) -> SplitDriverRing.DeviceFault? {
-    do throws(SplitDriverRing.DeviceFault) {
+  private func fault(_ ring: inout DriverRing) -> DriverRing.DeviceFault? {
+    do throws(DriverRing.DeviceFault) {
       _ = try ring.collect()
       return nil
     } catch { return error }
@@ -31,7 +31,7 @@ import Testing
     let raw = RawRing(memory, at: 0x1_0000, size: 4)
     memory.fill(seed: 5)
     var image = memory.snapshot()
-    let ring = SplitDriverRing(area: try raw.area())
+    let ring = DriverRing(try raw.area(), features: [])
     for at in [raw.avail, raw.used] {
       for i in 0..<4 as Range<UInt64> { image[try #require(memory.offset(at + i))] = 0 }
     }
@@ -71,7 +71,7 @@ import Testing
   }
 
   @Test func faults() throws {
-    func after(_ steps: (RawRing, inout SplitDriverRing) throws -> Void) throws -> SplitDriverRing.DeviceFault? {
+    func after(_ steps: (RawRing, inout DriverRing) throws -> Void) throws -> DriverRing.DeviceFault? {
       var (memory, raw, ring) = try ring(4)
       for _ in 0..<2 { _ = ring.add([Piece(address: 0, length: 8, isWritable: false), piece]) }
       _ = ring.publish()
@@ -171,8 +171,8 @@ import Testing
     let memory = try TestMemory([.init(start: 0x1_0000, size: 4096), .init(start: 0x2_0000, size: 4096)])
     let transmit = RawRing(memory, at: 0x1_0000, size: 8)
     let receive = RawRing(memory, at: 0x1_0800, size: 8)
-    var tx = SplitDriverRing(area: try transmit.area())
-    var rx = SplitDriverRing(area: try receive.area())
+    var tx = DriverRing(try transmit.area(), features: [])
+    var rx = DriverRing(try receive.area(), features: [])
     var source = try transmit.device()
     var sink = try receive.device()
     let burst = PacketBurst()

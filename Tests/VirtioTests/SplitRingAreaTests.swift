@@ -5,12 +5,12 @@ import Testing
 @Suite struct SplitRingAreaTests {
   @Test func sizes() throws {
     for size in [1, 2, 4, 256, 32768] {
-      let layout = try SplitRingLayout(size: size)
+      let layout = try RingLayout(.split, size: size)
       #expect(layout.size == size && layout.descriptorBytes == 16 * size)
       #expect(layout.availBytes == 6 + 2 * size && layout.usedBytes == 6 + 8 * size)
     }
     for size in [Int.min, -4, -1, 0, 3, 5, 255, 32767, 32769, 65535, 65536, 65537, 0x1_0000_0000, Int.max] {
-      let error = #expect(throws: VirtioError.self) { _ = try SplitRingLayout(size: size) }
+      let error = #expect(throws: VirtioError.self) { _ = try RingLayout(.split, size: size) }
       #expect(error?.code == .badRingSize && error?.description.contains("\(size)") == true)
     }
   }
@@ -20,9 +20,9 @@ import Testing
       .init(start: 0x1_0000, size: 4096), .init(start: 0x1_1000, size: 4096), .init(start: 0x3_0008, size: 4088),
     ])
     func isAccepted(_ descriptor: UInt64, _ avail: UInt64, _ used: UInt64) throws -> Bool {
-      let layout = try SplitRingLayout(size: 4)
+      let layout = try RingLayout(.split, size: 4)
       do throws(VirtioError) {
-        _ = try SplitRingArea(layout: layout, descriptor: descriptor, avail: avail, used: used, memory: memory.view)
+        _ = try SplitRingArea(size: layout.size, descriptor: descriptor, avail: avail, used: used, memory: memory.view)
         return true
       } catch {
         #expect(error.code == .badRingAddress)

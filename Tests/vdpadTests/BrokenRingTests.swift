@@ -31,20 +31,20 @@ struct BrokenRingTests {
     ) {
       self.init(name, ring: ring, reason) { ring in
         for (i, descriptor) in descriptors.enumerated() {
-          ring.driver.area.setDescriptor(
-            UInt16(i),
-            SplitRingArea.Descriptor(
+          ring.area.setDescriptor(
+            i,
+            RingDescriptor(
               address: ring.base &+ descriptor.offset, length: descriptor.length, flags: descriptor.flags,
-              next: descriptor.next))
+              link: descriptor.next))
         }
-        ring.driver.area.setAvailHead(0, 0)
-        ring.driver.area.publishAvailIndex(1)
+        ring.area.setHead(at: 0, 0)
+        ring.area.publishAvailIndex(1)
       }
     }
 
-    private static let next = SplitRingArea.Descriptor.next
-    private static let written = SplitRingArea.Descriptor.write
-    private static let indirect = SplitRingArea.Descriptor.indirect
+    private static let next = RingDescriptor.next
+    private static let written = RingDescriptor.write
+    private static let indirect = RingDescriptor.indirect
 
     static let all: [Fault] = [
       Fault("a descriptor that is its own successor", .chainLoop, [(0x8000, 64, next, 0)]),
@@ -60,11 +60,11 @@ struct BrokenRingTests {
       Fault("no room for the header", .shortBuffer, [(0x8000, 11, 0, 0)]),
       Fault("an empty buffer", .shortBuffer, [(0x8000, 0, 0, 0)]),
       Fault("a head beyond the ring", .descriptorIndex) { ring in
-        ring.driver.area.setAvailHead(0, 64)
-        ring.driver.area.publishAvailIndex(1)
+        ring.area.setHead(at: 0, 64)
+        ring.area.publishAvailIndex(1)
       },
-      Fault("more available than the ring holds", .availableIndex) { $0.driver.area.publishAvailIndex(65) },
-      Fault("an available index that went back", .availableIndex) { $0.driver.area.publishAvailIndex(.max) },
+      Fault("more available than the ring holds", .availableIndex) { $0.area.publishAvailIndex(65) },
+      Fault("an available index that went back", .availableIndex) { $0.area.publishAvailIndex(.max) },
       Fault("a receive buffer outside of memory", ring: 0, .unmapped, [(0x1000_0000, 2048, written, 0)]),
       Fault("a receive buffer across the end", ring: 0, .unmapped, [(0x3_fff0, 2048, written, 0)]),
       Fault("a receive buffer that is read", ring: 0, .descriptorOrder, [(0x8000, 2048, 0, 0)]),
@@ -100,7 +100,7 @@ struct BrokenRingTests {
           "vring \(fault.ring) is broken and no longer served: \(fault.reason)", since: mark)
         #expect(EventFD.drain(partner.error) == 0, name)
         // Nothing more is written to it, whatever is made available.
-        #expect(broken.driver.area.usedIndex == 0, name)
+        #expect(broken.area.usedIndex == 0, name)
         for i in 0..<3 { #expect(try guest.exchange([UInt8(i), 7], pair: 1) == [UInt8(i), 7], name) }
 
         for ring in [broken, partner] { _ = try frontEnd.stop(ring.index) }
@@ -131,23 +131,23 @@ struct BrokenRingTests {
       let start = Guest.guestBase
       // 128 KiB at once, and 4 GiB less one byte of it that are not even there.
       for pieces in [
-        [SplitDriverRing.Piece(address: start, length: 0x2_0000, isWritable: false)],
-        [SplitDriverRing.Piece(address: start, length: .max, isWritable: false)],
-        (0..<3).map { _ in SplitDriverRing.Piece(address: start, length: 0xffff, isWritable: false) },
+        [DriverRing.Piece(address: start, length: 0x2_0000, isWritable: false)],
+        [DriverRing.Piece(address: start, length: .max, isWritable: false)],
+        (0..<3).map { _ in DriverRing.Piece(address: start, length: 0xffff, isWritable: false) },
       ] {
         guest.post(
           receive, [.init(address: receive.base + 0x8000, length: 2048, isWritable: true)],
           buffer: receive.base + 0x8000)
         guest.post(transmit, pieces, buffer: start)
-        #expect(becomesTrue { transmit.driver.area.usedIndex == 1 })
-        #expect(receive.driver.area.usedIndex == 0)
+        #expect(becomesTrue { transmit.area.usedIndex == 1 })
+        #expect(receive.area.usedIndex == 0)
         _ = try transmit.driver.collect()
         // What follows takes the buffer that was not needed.
         let packet: [UInt8] = [1, 2, 3]
         let full = transmit.base + 0x8000
         guest.write(Array(repeating: 0, count: 12) + packet, at: full)
         guest.post(transmit, [.init(address: full, length: 15, isWritable: false)], buffer: full)
-        #expect(becomesTrue { receive.driver.area.usedIndex == 1 && transmit.driver.area.usedIndex == 2 })
+        #expect(becomesTrue { receive.area.usedIndex == 1 && transmit.area.usedIndex == 2 })
         #expect(guest.read(receive.base + 0x8000 + 12, count: 3) == packet)
         _ = try frontEnd.stop(0)
         _ = try frontEnd.stop(1)

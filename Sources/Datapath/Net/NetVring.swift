@@ -4,9 +4,10 @@ internal import Virtio
 /// A running vring of a net device with all that serving it takes. Belongs to whoever owns its pair at the time.
 struct NetVring {
   let index: Int
+  let format: RingLayout.Format
   let size: Int
   let addresses: (descriptor: UInt64, avail: UInt64, used: UInt64)
-  var ring: SplitDeviceRing
+  var ring: DeviceRing
   /// Keeps what `ring` points to alive.
   var memory: GuestMemory
   var kick: OwnedFD?
@@ -27,9 +28,10 @@ struct NetVring {
     index = description.index
     size = description.size
     addresses = (description.descriptor, description.avail, description.used)
-    let area = try NetVring.area(size: size, addresses: addresses, memory: memory)
-    ring = SplitDeviceRing(
-      area: area, nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
+    format = RingLayout.Format(for: features)
+    ring = DeviceRing(
+      try NetVring.area(format, size: size, addresses: addresses, memory: memory), features: features,
+      nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
     self.memory = memory
     kick = description.kick
     call = description.call
@@ -40,16 +42,17 @@ struct NetVring {
   }
 
   private static func area(
-    size: Int, addresses: (descriptor: UInt64, avail: UInt64, used: UInt64), memory: GuestMemory
-  ) throws -> SplitRingArea {
-    try SplitRingArea(
-      layout: SplitRingLayout(size: size), descriptor: addresses.descriptor, avail: addresses.avail,
-      used: addresses.used, memory: memory.addressMap.view)
+    _ format: RingLayout.Format, size: Int, addresses: (descriptor: UInt64, avail: UInt64, used: UInt64),
+    memory: GuestMemory
+  ) throws -> RingMemory {
+    try RingMemory(
+      RingLayout(format, size: size), descriptor: addresses.descriptor, avail: addresses.avail, used: addresses.used,
+      memory: memory.addressMap.view)
   }
 
   /// The same ring in another snapshot of guest memory.
   mutating func move(to memory: GuestMemory) throws {
-    ring.area = try NetVring.area(size: size, addresses: addresses, memory: memory)
+    ring.memory = try NetVring.area(format, size: size, addresses: addresses, memory: memory)
     self.memory = memory
   }
 
@@ -69,7 +72,7 @@ struct NetVring {
   /// Returns the first `count` of `taken` packets to the guest as sent and puts the others back.
   mutating func complete(_ burst: PacketBurst, count: Int, taken: Int) {
     ring.complete(burst, first: 0, count: count)
-    if taken > count { ring.giveBack(taken - count) }
+    if taken > count { ring.giveBack(burst, first: count) }
     guard count > 0 else { return }
     var bytes = 0
     var oversized = 0
@@ -95,6 +98,8 @@ struct NetVring {
   /// - Returns: How many were given or cannot be given at all; the others wait for buffers.
   mutating func enqueue(_ burst: PacketBurst) -> Int {
     let before = ring.nextUsed
+    // No offload has been negotiated, so nothing that a header could say holds for the one who gets it.
+    burst.clearHeaders(length: headerLength)
     let count = ring.enqueueBurst(
       from: burst, first: 0, memory: memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
     var packets = 0
@@ -135,7 +140,7 @@ struct NetVring {
 
   // MARK: Notifications
 
-  private func notify() {
+  private mutating func notify() {
     guard ring.wantsCall() else {
       counters.add(.suppressedCalls, 1)
       return

@@ -24,10 +24,9 @@ final class SoftwareNetDevice: Device {
         .badConfiguration, "\(request.owner): \(count) queue pairs; a net device has 1 to \(SoftwareNetDevice.maxPairs)"
       )
     }
-    var features: Features = [
-      .version1, .anyLayout, .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU,
-      .netStatus,
-    ]
+    var features: Features = DeviceRing.features.union([
+      .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
+    ])
     if count > 1 { features.insert(.netMultiqueue) }
     var mac = MACAddress.zero
     if let text = request.parameters["mac"] {

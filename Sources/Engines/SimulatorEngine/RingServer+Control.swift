@@ -103,7 +103,7 @@ extension RingServer {
   func unmap(start: UInt64, size: UInt64) throws {
     try dmaMap.unmap(start: start, size: size)
     memory = dmaMap.addressMap
-    if isConfigured && vrings.values.contains(where: { !$0.isBroken && (try? area($0.description)) == nil }) {
+    if isConfigured && vrings.values.contains(where: { !$0.isBroken && (try? ring($0.description)) == nil }) {
       isBetweenMemories = true
     }
   }
@@ -117,7 +117,7 @@ extension RingServer {
       defer { memory = dmaMap.addressMap }
       try IOMMUDomain(map: dmaMap).replace(gone, by: come)
     }
-    for vring in vrings.values where !vring.isBroken { vring.ring.area = try area(vring.description) }
+    for vring in vrings.values where !vring.isBroken { vring.ring.memory = try ring(vring.description) }
     isBetweenMemories = false
   }
 
@@ -136,25 +136,25 @@ extension RingServer {
     guard !isBetweenMemories else {
       throw SimulatorError(.outOfState, "vring \(description.index) cannot be started while guest memory changes")
     }
-    let area = try area(description)
+    let ring = try ring(description)
     vrings[description.index] = ServedVring(
-      description, isEnabled: enabled, area: area, kickToken: try watchKick(description),
+      description, isEnabled: enabled, memory: ring, features: features, kickToken: try watchKick(description),
       statistics: board[description.index])
   }
 
-  private func layout(_ description: VringDescription) throws(SimulatorError) -> SplitRingLayout {
+  private func layout(_ description: VringDescription) throws(SimulatorError) -> RingLayout {
     do throws(VirtioError) {
-      return try SplitRingLayout(size: description.size)
+      return try RingLayout(RingLayout.Format(for: features), size: description.size)
     } catch {
       throw SimulatorError(.badVring, "vring \(description.index): \(error)")
     }
   }
 
-  private func area(_ description: VringDescription) throws(SimulatorError) -> SplitRingArea {
+  private func ring(_ description: VringDescription) throws(SimulatorError) -> RingMemory {
     let layout = try layout(description)
     do throws(VirtioError) {
-      return try SplitRingArea(
-        layout: layout, descriptor: description.descriptor, avail: description.avail, used: description.used,
+      return try RingMemory(
+        layout, descriptor: description.descriptor, avail: description.avail, used: description.used,
         memory: memory.view)
     } catch {
       throw SimulatorError(.badVring, "vring \(description.index): \(error)")

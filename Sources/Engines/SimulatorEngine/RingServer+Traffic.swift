@@ -33,10 +33,12 @@ extension RingServer {
       into: burst, limit: min(room, PacketBurst.capacity), memory: view, headerLength: headerLength)
     guard taken > 0 else { return false }
     let usedBefore = receive.ring.nextUsed
+    // No offload has been negotiated, so nothing that a header could say holds for the one who gets it.
+    burst.clearHeaders(length: headerLength)
     let done = receive.ring.enqueueBurst(
       from: burst, first: 0, memory: view, headerLength: headerLength, mergeable: isMergeable)
     transmit.ring.complete(burst, first: 0, count: done)
-    transmit.ring.giveBack(taken - done)
+    transmit.ring.giveBack(burst, first: done)
     for i in 0..<done {
       let packet = burst[i]
       guard packet.outcome != .oversized else {

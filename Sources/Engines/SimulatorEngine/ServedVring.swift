@@ -6,7 +6,7 @@ final class ServedVring {
   let index: Int
   var description: VringDescription
   var isEnabled: Bool
-  var ring: SplitDeviceRing
+  var ring: DeviceRing
   /// What the kick descriptor is registered under; nil when there is none, or none that is watched any more.
   var kickToken: UInt64?
   /// Whether the ring was found broken. Nothing more is fetched from it or written to it then.
@@ -14,13 +14,14 @@ final class ServedVring {
   var statistics: VringStatistics
 
   init(
-    _ description: VringDescription, isEnabled: Bool, area: SplitRingArea, kickToken: UInt64?,
+    _ description: VringDescription, isEnabled: Bool, memory: RingMemory, features: Features, kickToken: UInt64?,
     statistics: VringStatistics
   ) {
     index = description.index
     self.description = description
     self.isEnabled = isEnabled
-    ring = SplitDeviceRing(area: area, nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
+    ring = DeviceRing(
+      memory, features: features, nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
     self.kickToken = kickToken
     self.statistics = statistics
   }

@@ -51,9 +51,9 @@ struct SimulatorSettings: Sendable, Hashable {
   /// ACCESS_PLATFORM is between the framework and the device, which sees guest physical addresses; a front-end that
   /// accepted it would send an IOTLB.
   func attributes(pairs: Int) -> DeviceAttributes {
-    var features: Features = [
-      .version1, .anyLayout, .netMergeableBuffers, .netMAC, .netStatus, .netMTU, .netControlQueue,
-    ]
+    var features: Features = DeviceRing.features.union([
+      .netMergeableBuffers, .netMAC, .netStatus, .netMTU, .netControlQueue,
+    ])
     if pairs > 1 { features.insert(.netMultiqueue) }
     return DeviceAttributes(
       type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .status, .memorySlots],

@@ -31,7 +31,7 @@ struct SessionOffer: Sendable {
   /// The features of rings and transport that a session can serve, whatever a device has: what is not here needs a
   /// part of the protocol that is not served.
   static let servedFeatures = Features(rawValue: .max).subtracting([
-    .logAll, .protocolFeatures, .accessPlatform, .packedRing,
+    .logAll, .protocolFeatures, .accessPlatform,
   ])
   /// The protocol features that a session can serve.
   static let servedProtocolFeatures: ProtocolFeatures = [

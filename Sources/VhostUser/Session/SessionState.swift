@@ -69,7 +69,7 @@ struct SessionState {
       let index = try vringIndex(index)
       var vring = vrings[index]
       vring.kick = try eventFD(descriptor, "kick", index)
-      try vring.start(in: memory)
+      try vring.start(in: memory, features: deviceFeatures)
       return replace(vring)
     case .setVringCall(let index, let descriptor): return try setFile(index, descriptor, "call", \.call)
     case .setVringError(let index, let descriptor): return try setFile(index, descriptor, "error", \.error)
@@ -176,9 +176,10 @@ struct SessionState {
   private mutating func setVringNum(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
     let index = try stoppedIndex(payload.index)
     let size = Int(payload.number)
-    guard (try? SplitRingLayout(size: size)) != nil else {
-      throw VhostUserError(.malformed, "\(size) descriptors: a ring has a power of two from 1 to 32768").with(
-        ring: index)
+    do throws(VirtioError) {
+      _ = try RingLayout(RingLayout.Format(for: deviceFeatures), size: size)
+    } catch {
+      throw VhostUserError(.malformed, "\(error)").with(ring: index)
     }
     guard size <= offer.maxRingSize else {
       throw VhostUserError(.indexOutOfRange, "\(size) descriptors: the device takes \(offer.maxRingSize) at most")
@@ -190,11 +191,15 @@ struct SessionState {
 
   private mutating func setVringAddress(_ payload: VringAddressPayload) throws(VhostUserError) -> SessionAction {
     let index = try vringIndex(payload.index)
-    guard payload.descriptor % SplitRingLayout.descriptorAlignment == 0,
-      payload.available % SplitRingLayout.availAlignment == 0, payload.used % SplitRingLayout.usedAlignment == 0
+    let format = RingLayout.Format(for: deviceFeatures)
+    guard payload.descriptor % RingLayout.descriptorAlignment == 0,
+      payload.available % format.availAlignment == 0, payload.used % format.usedAlignment == 0
     else {
-      throw VhostUserError(.malformed, "a part of the ring is misaligned (16, 2 and 4 bytes are needed)")
-        .with(ring: index)
+      throw VhostUserError(
+        .malformed,
+        "a part of the ring is misaligned (\(RingLayout.descriptorAlignment), \(format.availAlignment) and "
+          + "\(format.usedAlignment) bytes are needed)"
+      ).with(ring: index)
     }
     if vrings[index].isStarted {
       // The only change of a started ring is whether it is logged.
@@ -209,10 +214,11 @@ struct SessionState {
 
   private mutating func setVringBase(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
     let index = try stoppedIndex(payload.index)
-    guard let position = UInt16(exactly: payload.number) else {
+    // The upper half is a packed ring's used position.
+    guard payload.number <= UInt32(UInt16.max) || deviceFeatures.contains(.packedRing) else {
       throw VhostUserError(.malformed, "position \(payload.number) does not fit into 16 bits").with(ring: index)
     }
-    vrings[index].nextAvail = position
+    vrings[index].nextAvail = UInt16(truncatingIfNeeded: payload.number)
     return .none
   }
 
@@ -226,7 +232,7 @@ struct SessionState {
       vrings[index] = vring
       return .none
     }
-    try vring.start(in: memory)
+    try vring.start(in: memory, features: deviceFeatures)
     return replace(vring)
   }
 

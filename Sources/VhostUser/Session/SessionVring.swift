@@ -9,14 +9,16 @@ struct SessionVring {
   var size: Int?
   /// SET_VRING_ADDR, in the front-end's address space; nil before.
   var addresses: VringAddressPayload?
-  /// Where to go on: SET_VRING_BASE, and where the device stood when it was stopped.
-  var nextAvail: UInt16 = 0
+  /// Where to go on: SET_VRING_BASE, and where the device stood when it was stopped; nil for the beginning.
+  var nextAvail: UInt16?
   var kick: OwnedFD?
   var call: OwnedFD?
   var error: OwnedFD?
   var isEnabled = false
   /// The whole vring as devices see it, from SET_VRING_KICK to GET_VRING_BASE; nil while it is stopped.
   private(set) var started: VringDescription?
+  /// The format that it was started in last.
+  private var format = RingLayout.Format.split
 
   init(index: Int) { self.index = index }
 
@@ -27,8 +29,10 @@ struct SessionVring {
 
   /// Starts the ring, or takes over new descriptors while it is started.
   ///
-  /// - Throws: `.outOfState`, naming what is missing; `.badMemory`, when a part of the ring is not in guest memory.
-  mutating func start(in memory: GuestMemory) throws(VhostUserError) {
+  /// - Parameter features: What the front-end has accepted.
+  /// - Throws: `.outOfState`, naming what is missing; `.malformed`, when size or position are none of the format's;
+  ///   `.badMemory`, when a part of the ring is not in guest memory.
+  mutating func start(in memory: GuestMemory, features: Features) throws(VhostUserError) {
     if var running = started {
       (running.kick, running.call, running.error) = (kick, call, error)
       started = running
@@ -38,15 +42,39 @@ struct SessionVring {
       let missing = size == nil ? FrontendRequest.setVringNum : FrontendRequest.setVringAddress
       throw VhostUserError(.outOfState, "the vring is started before \(missing)").with(ring: index)
     }
+    format = RingLayout.Format(for: features)
     let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
-    // What was announced as used before is in guest memory and nowhere else; the driver may be behind it.
-    var view = memory.addressMap.view
-    guard let nextUsed = view.readUInt16(at: used + 2) else {
-      throw VhostUserError(.badMemory, "the used ring cannot be read").with(ring: index)
-    }
+    let state = try position(size: size, used: used, in: memory)
     started = VringDescription(
-      index: index, size: size, descriptor: descriptor, avail: avail, used: used,
-      state: VringState(index: index, nextAvail: nextAvail, nextUsed: nextUsed), kick: kick, call: call, error: error)
+      index: index, size: size, descriptor: descriptor, avail: avail, used: used, state: state, kick: kick, call: call,
+      error: error)
+  }
+
+  private func position(size: Int, used: UInt64, in memory: GuestMemory) throws(VhostUserError) -> VringState {
+    switch format {
+    case .split:
+      // What was announced as used before is in guest memory and nowhere else; the driver may be behind it.
+      var view = memory.addressMap.view
+      guard let nextUsed = view.readUInt16(at: used + 2) else {
+        throw VhostUserError(.badMemory, "the used ring cannot be read").with(ring: index)
+      }
+      return VringState(index: index, nextAvail: nextAvail ?? 0, nextUsed: nextUsed)
+    case .packed:
+      // Front-ends differ in what they say of the used position, but nothing was in flight when a ring stopped.
+      let next = nextAvail ?? RingLayout.packedStart
+      guard Int(next & 0x7fff) < size else {
+        throw VhostUserError(.malformed, "position \(next & 0x7fff) is not in a ring of \(size) descriptors")
+          .with(ring: index)
+      }
+      return VringState(index: index, nextAvail: next, nextUsed: next)
+    }
+  }
+
+  /// What GET_VRING_BASE answers: where the ring stands (vhost-user, Vring base; packed: available position in the low
+  /// half, used position in the high half).
+  var base: UInt32 {
+    let next = UInt32(nextAvail ?? 0)
+    return format == .packed && nextAvail != nil ? next | next << 16 : next
   }
 
   /// Stops the ring; it can be started again from where it stands.
@@ -76,7 +104,7 @@ struct SessionVring {
     _ addresses: VringAddressPayload, size: Int, in memory: GuestMemory
   ) throws(VhostUserError) -> (descriptor: UInt64, avail: UInt64, used: UInt64) {
     do throws(VirtioError) {
-      let layout = try SplitRingLayout(size: size)
+      let layout = try RingLayout(format, size: size)
       func part(_ name: String, _ address: UInt64, _ length: Int) throws(VirtioError) -> UInt64 {
         guard let guest = memory.guestAddress(ofUser: address, length: UInt64(length)) else {
           throw VirtioError(

@@ -95,6 +95,21 @@ internal import CLinux
     return true
   }
 
+  /// The two halves of a descriptor of an indirect table, fetched once; nil when it is not mapped readable.
+  @inline(__always) mutating func readHalves(at address: UInt64) -> (low: UInt64, high: UInt64)? {
+    if let found = unsafe segment(at: address, length: 16, for: .read), unsafe found.length == 16,
+      unsafe UInt(bitPattern: found.host) & 7 == 0
+    {
+      return unsafe (clinux_load_u64(found.host), clinux_load_u64(found.host + 8))
+    }
+    var halves: (UInt64, UInt64) = (0, 0)
+    let isMapped = unsafe withUnsafeMutableBytes(of: &halves) { bytes in
+      guard let to = bytes.baseAddress else { return false }
+      return unsafe read(address, length: 16, to: to)
+    }
+    return isMapped ? (halves.0, halves.1) : nil
+  }
+
   /// A little-endian number, fetched once; nil when it is not mapped readable in one range or not aligned.
   package mutating func readUInt16(at address: UInt64) -> UInt16? {
     guard address % 2 == 0, let host = unsafe contiguous(at: address, length: 2, for: .read) else { return nil }

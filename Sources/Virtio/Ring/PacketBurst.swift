@@ -1,3 +1,5 @@
+internal import CLinux
+
 /// The packets of one burst, copied out of guest memory: a device works on these copies and never on shared memory.
 ///
 /// The bytes lie in one arena, one packet behind the other, each as [header | payload] with the payload aligned to a
@@ -9,8 +11,12 @@
     package var start: Int = 0
     /// The length of header and payload in bytes.
     package var length: Int = 0
-    /// The head of the chain it came from.
-    package var head: UInt16 = 0
+    /// Where the chain it came from was announced.
+    package var position: UInt16 = 0
+    /// The id of that chain.
+    package var id: UInt16 = 0
+    /// How many descriptors of the ring that chain takes.
+    package var descriptors: UInt16 = 0
     /// What has become of it.
     package var outcome: Outcome = .pending
   }
@@ -31,23 +37,26 @@
   package static let capacity = 32
   /// The longest packet with its header, in bytes: 64 KiB of payload and headers (virtio 1.2, §5.1.6.3.1).
   package static let maxLength = 65562
-  /// The most pieces of guest memory that one packet is scattered over.
-  package static let maxSegments = 1024
   /// How many descriptors a burst visits before it ends early.
   package static let maxVisits = 4096
 
   private static let arenaBytes = 4 * 65536
   static let lead = 64
 
-  /// A piece of guest memory that is about to be written.
-  @safe struct Segment {
-    let host: UnsafeMutableRawPointer
-    let length: Int
+  /// A buffer of the guest that is about to be filled.
+  struct Buffer {
+    /// How many bytes of it.
+    let length: UInt32
+    let id: UInt16
+    let descriptors: UInt16
   }
 
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
   @usableFromInline let arena: UnsafeMutableRawPointer
-  let segments: UnsafeMutablePointer<Segment>
+  /// The buffers that one packet is scattered over; no more than there are descriptors.
+  private let buffers: UnsafeMutablePointer<Buffer>
+  /// Where in guest memory the packet is that is being copied.
+  let segments = SegmentList()
   // Stored properties of a class that change would cost two calls of the run time's exclusivity check each time another
   // module looks at a packet; what is behind a pointer costs a load.
   @usableFromInline let state: UnsafeMutablePointer<State>
@@ -75,7 +84,7 @@
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe arena = .allocate(byteCount: PacketBurst.arenaBytes, alignment: 64)
-    unsafe segments = .allocate(capacity: PacketBurst.maxSegments)
+    unsafe buffers = .allocate(capacity: RingLayout.maxSize)
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
   }
@@ -83,7 +92,7 @@
   deinit {
     unsafe slots.deallocate()
     unsafe arena.deallocate()
-    unsafe segments.deallocate()
+    unsafe buffers.deallocate()
     unsafe state.deallocate()
   }
 
@@ -103,6 +112,68 @@
   @inlinable package subscript(index: Int) -> Slot {
     precondition(index >= 0 && index < count)
     return unsafe slots[index]
+  }
+
+  // MARK: What rings do with it
+
+  /// Adds a packet that was copied to where ``place(headerLength:)`` said.
+  @inline(__always) func add(_ slot: Slot) {
+    precondition(count < PacketBurst.capacity)
+    unsafe slots[count] = slot
+    count &+= 1
+    if slot.outcome != .oversized { end = (slot.start &+ slot.length &+ 63) & ~63 }
+  }
+
+  @inline(__always) func setOutcome(_ outcome: Outcome, of index: Int) {
+    precondition(index >= 0 && index < count)
+    unsafe slots[index].outcome = outcome
+  }
+
+  /// Copies what the segments refer to, `count` bytes in all, to where ``place(headerLength:)`` said.
+  @inline(__always) func gather(at start: Int, count: Int) {
+    precondition(start >= 0 && count <= PacketBurst.maxLength && start + count <= PacketBurst.arenaBytes)
+    var to = unsafe arena + start
+    for i in 0..<segments.count {
+      let segment = segments[i]
+      unsafe clinux_copy(to, segment.host, segment.length)
+      unsafe to += segment.length
+    }
+  }
+
+  /// Copies a packet to where the segments are, which have its length in all.
+  @inline(__always) func scatter(_ slot: Slot) {
+    var from = unsafe UnsafeRawPointer(arena + slot.start)
+    for i in 0..<segments.count {
+      let segment = segments[i]
+      unsafe clinux_copy(segment.host, from, segment.length)
+      unsafe from += segment.length
+    }
+  }
+
+  @inline(__always) func setBuffer(_ index: Int, _ buffer: Buffer) {
+    precondition(UInt(bitPattern: index) < UInt(RingLayout.maxSize))
+    unsafe (buffers + index).initialize(to: buffer)
+  }
+  @inline(__always) func buffer(_ index: Int) -> Buffer {
+    precondition(UInt(bitPattern: index) < UInt(RingLayout.maxSize))
+    return unsafe buffers[index]
+  }
+
+  /// Writes `num_buffers` into a packet's header (virtio 1.2, §5.1.6).
+  @inline(__always) func setBufferCount(_ count: Int, of slot: Slot) {
+    let at = unsafe arena + slot.start + NetHeader.bufferCountOffset
+    unsafe at.storeBytes(of: UInt16(truncatingIfNeeded: count).littleEndian, as: UInt16.self)
+  }
+
+  // MARK: What devices do with it
+
+  /// Makes all headers zero: packets to a guest that has negotiated no offload.
+  package func clearHeaders(length: Int) {
+    precondition(length >= 0 && length <= PacketBurst.lead)
+    for i in 0..<count {
+      let slot = unsafe slots[i]
+      unsafe (arena + slot.start).initializeMemory(as: UInt8.self, repeating: 0, count: min(length, slot.length))
+    }
   }
 
   /// Adds a packet that the device itself has made.

@@ -13,13 +13,16 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
   case chainLoop
   /// A chain has an indirect table, which was not negotiated.
   case indirect
+  /// An indirect table has no length, or one that is no number of descriptors, stands in another table, or is followed by
+  /// further descriptors.
+  case indirectTable
   /// A descriptor that the device reads comes after one that it writes, or stands where only the latter may be.
   case descriptorOrder
   /// A buffer is not, or not entirely, in guest memory.
   case unmapped
   /// A buffer is shorter than the header of its device type.
   case shortBuffer
-  /// A packet would fill more pieces of memory than a burst keeps track of.
+  /// A packet or chain is scattered over more pieces of memory than are kept track of.
   case tooManySegments
 
   /// The reason in words.
@@ -30,10 +33,11 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
     case .descriptorIndex: "a descriptor index is not below the ring's size"
     case .chainLoop: "descriptor chains are longer than the ring (a loop, or shared descriptors)"
     case .indirect: "a descriptor is indirect, which was not negotiated"
+    case .indirectTable: "an indirect table has a bad length, is nested, or has something behind it"
     case .descriptorOrder: "a device-readable descriptor stands where a device-writable one must be"
     case .unmapped: "a buffer lies outside of guest memory"
     case .shortBuffer: "a buffer is shorter than the packet header"
-    case .tooManySegments: "a packet would be scattered over more than \(PacketBurst.maxSegments) pieces of memory"
+    case .tooManySegments: "a chain is scattered over more than \(SegmentList.capacity) pieces of memory"
     }
   }
 }

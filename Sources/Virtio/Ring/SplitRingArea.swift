@@ -1,32 +1,7 @@
 internal import CLinux
 
-/// The memory of a split ring, shared with a peer that may write to any part of it at any time (virtio 1.2, §2.7).
-///
-/// Every access is one load or store of the field's width at an index that the ring's size bounds, so the ring logic
-/// on top of it needs no unsafe code. Values are copies: what was checked is what is used.
-@safe package struct SplitRingArea {
-  /// A descriptor as it was when it was read.
-  package struct Descriptor {
-    package var address: UInt64
-    package var length: UInt32
-    package var flags: UInt16
-    package var next: UInt16
-
-    /// `VIRTQ_DESC_F_NEXT`
-    package static let next: UInt16 = 1
-    /// `VIRTQ_DESC_F_WRITE`: the device writes.
-    package static let write: UInt16 = 2
-    /// `VIRTQ_DESC_F_INDIRECT`
-    package static let indirect: UInt16 = 4
-
-    package init(address: UInt64, length: UInt32, flags: UInt16, next: UInt16) {
-      self.address = address
-      self.length = length
-      self.flags = flags
-      self.next = next
-    }
-  }
-
+/// The memory of a split ring (virtio 1.2, §2.7).
+@safe package struct SplitRingArea: RingArea {
   /// `VIRTQ_AVAIL_F_NO_INTERRUPT`
   package static let noInterrupt: UInt16 = 1
   /// `VIRTQ_USED_F_NO_NOTIFY`
@@ -41,104 +16,131 @@ internal import CLinux
   /// The number of descriptors.
   package var size: Int { Int(mask) &+ 1 }
 
-  /// A ring in memory that covers what `layout` says, correctly aligned, for as long as the value is used.
+  static var isSequential: Bool { false }
+
+  /// A ring in memory that covers what a layout of that size says, correctly aligned, for as long as the value is used.
   @unsafe package init(
-    layout: SplitRingLayout, descriptors: UnsafeMutableRawPointer, avail: UnsafeMutableRawPointer,
-    used: UnsafeMutableRawPointer
+    size: Int, descriptors: UnsafeMutableRawPointer, avail: UnsafeMutableRawPointer, used: UnsafeMutableRawPointer
   ) {
     unsafe self.descriptors = descriptors
     unsafe self.avail = avail
     unsafe self.used = used
-    mask = UInt16(layout.size - 1)
+    mask = UInt16(size - 1)
   }
 
   /// A ring at guest addresses.
   ///
   /// - Parameters:
+  ///   - size: The number of descriptors.
   ///   - memory: Its map must be kept alive for as long as the ring is used.
-  ///   - name: What the error calls the ring.
-  /// - Throws: ``VirtioError`` `badRingAddress`, when a part is misaligned or not inside one memory region.
+  /// - Throws: ``VirtioError`` `badRingSize`, or `badRingAddress`, when a part is misaligned or not inside one memory
+  ///   region.
   package init(
-    layout: SplitRingLayout, descriptor: UInt64, avail: UInt64, used: UInt64, memory: MemoryView
+    size: Int, descriptor: UInt64, avail: UInt64, used: UInt64, memory: MemoryView
   ) throws(VirtioError) {
-    var memory = memory
-    func part(
-      _ name: String, _ address: UInt64, _ length: Int, _ alignment: UInt64, _ access: AddressMap.Access
-    ) throws(VirtioError) -> UnsafeMutableRawPointer {
-      guard address % alignment == 0 else {
-        throw VirtioError(
-          .badRingAddress, "the \(name) at 0x\(String(address, radix: 16)) is not aligned to \(alignment) bytes")
-      }
-      guard let host = unsafe memory.contiguous(at: address, length: length, for: access) else {
-        throw VirtioError(
-          .badRingAddress,
-          "the \(name) at 0x\(String(address, radix: 16)) (\(length) bytes) does not lie in one memory region")
-      }
-      guard UInt64(UInt(bitPattern: host)) % alignment == 0 else {
-        throw VirtioError(
-          .badRingAddress,
-          "the \(name) at 0x\(String(address, radix: 16)) is in a memory region that is not aligned to pages")
-      }
-      return unsafe host
-    }
-    unsafe self.init(
-      layout: layout,
-      descriptors: try part(
-        "descriptor table", descriptor, layout.descriptorBytes, SplitRingLayout.descriptorAlignment, .read),
-      avail: try part("available ring", avail, layout.availBytes, SplitRingLayout.availAlignment, .read),
-      used: try part("used ring", used, layout.usedBytes, SplitRingLayout.usedAlignment, .readWrite))
+    let layout = try RingLayout(.split, size: size)
+    let parts = try RingParts(layout, descriptor: descriptor, avail: avail, used: used, memory: memory)
+    unsafe self.init(size: size, descriptors: parts.descriptors, avail: parts.avail, used: parts.used)
   }
 
   // MARK: What the driver writes and the device reads
 
-  /// A descriptor, fetched once.
-  @inline(__always) package func descriptor(_ index: UInt16) -> Descriptor {
-    precondition(index <= mask)
-    let at = unsafe descriptors + Int(index) &* 16
-    let address = unsafe clinux_load_u64(at)
-    let rest = unsafe clinux_load_u64(at + 8)
-    return Descriptor(
-      address: address, length: UInt32(truncatingIfNeeded: rest), flags: UInt16(truncatingIfNeeded: rest &>> 32),
-      next: UInt16(truncatingIfNeeded: rest &>> 48))
+  @inline(__always) static func descriptor(_ low: UInt64, _ high: UInt64) -> RingDescriptor {
+    RingDescriptor(
+      address: low, length: UInt32(truncatingIfNeeded: high), flags: UInt16(truncatingIfNeeded: high &>> 32),
+      link: UInt16(truncatingIfNeeded: high &>> 48))
+  }
+
+  static func halves(_ descriptor: RingDescriptor) -> (low: UInt64, high: UInt64) {
+    (descriptor.address, UInt64(descriptor.length) | UInt64(descriptor.flags) << 32 | UInt64(descriptor.link) << 48)
+  }
+
+  @inline(__always) package func descriptor(_ index: Int) -> RingDescriptor {
+    precondition(UInt(bitPattern: index) <= UInt(mask))
+    let at = unsafe descriptors + index &* 16
+    return unsafe SplitRingArea.descriptor(clinux_load_u64(at), clinux_load_u64(at + 8))
   }
 
   /// The available index; what it announces is visible afterwards.
   @inline(__always) package var availIndex: UInt16 { unsafe clinux_load_acquire_u16(avail + 2) }
   /// The driver's flags.
   @inline(__always) package var availFlags: UInt16 { unsafe clinux_load_u16(avail) }
-  /// The head at a position of the available ring; any position, the ring's size is taken off.
-  @inline(__always) package func availHead(_ position: UInt16) -> UInt16 {
-    unsafe clinux_load_u16(avail + 4 + Int(position & mask) &* 2)
-  }
+  /// The position at which the driver wants to be called (`VIRTIO_F_EVENT_IDX`).
+  @inline(__always) package var usedEvent: UInt16 { unsafe clinux_load_u16(avail + 4 + size &* 2) }
 
-  package func setDescriptor(_ index: UInt16, _ value: Descriptor) {
-    precondition(index <= mask)
-    let at = unsafe descriptors + Int(index) &* 16
-    unsafe clinux_store_u64(at, value.address)
-    unsafe clinux_store_u64(at + 8, UInt64(value.length) | UInt64(value.flags) << 32 | UInt64(value.next) << 48)
+  @inline(__always) func announced(from position: UInt16) -> Int { Int(availIndex &- position) }
+  @inline(__always) package func head(at position: UInt16) -> Int {
+    Int(unsafe clinux_load_u16(avail + 4 + Int(position & mask) &* 2))
   }
-  package func setAvailHead(_ position: UInt16, _ head: UInt16) {
+  @inline(__always) func next(_ index: Int, _ descriptor: RingDescriptor) -> Int { Int(descriptor.link) }
+  @inline(__always) func advance(_ position: UInt16, by descriptors: Int) -> UInt16 { position &+ 1 }
+
+  package func setDescriptor(_ index: Int, _ value: RingDescriptor) {
+    precondition(UInt(bitPattern: index) <= UInt(mask))
+    let at = unsafe descriptors + index &* 16
+    let (low, high) = SplitRingArea.halves(value)
+    unsafe clinux_store_u64(at, low)
+    unsafe clinux_store_u64(at + 8, high)
+  }
+  package func setHead(at position: UInt16, _ head: UInt16) {
     unsafe clinux_store_u16(avail + 4 + Int(position & mask) &* 2, head)
   }
   package func publishAvailIndex(_ index: UInt16) { unsafe clinux_store_release_u16(avail + 2, index) }
   package func setAvailFlags(_ flags: UInt16) { unsafe clinux_store_u16(avail, flags) }
+  package func setUsedEvent(_ position: UInt16) { unsafe clinux_store_u16(avail + 4 + size &* 2, position) }
 
   // MARK: What the device writes and the driver reads
 
-  /// Writes an entry of the used ring, not yet announced; any position, the ring's size is taken off.
-  @inline(__always) package func setUsed(_ position: UInt16, head: UInt16, length: UInt32) {
+  @inline(__always) func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool) {
     let at = unsafe used + 4 + Int(position & mask) &* 8
-    unsafe clinux_store_u32(at, UInt32(head))
+    unsafe clinux_store_u32(at, UInt32(id))
     unsafe clinux_store_u32(at + 4, length)
   }
+  @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) { publishUsedIndex(next) }
   /// Announces the entries below `index`; what they stand for is visible before.
   @inline(__always) package func publishUsedIndex(_ index: UInt16) { unsafe clinux_store_release_u16(used + 2, index) }
   package func setUsedFlags(_ flags: UInt16) { unsafe clinux_store_u16(used, flags) }
+  package func setAvailEvent(_ position: UInt16) { unsafe clinux_store_u16(used + 4 + size &* 8, position) }
 
   package var usedIndex: UInt16 { unsafe clinux_load_acquire_u16(used + 2) }
   package var usedFlags: UInt16 { unsafe clinux_load_u16(used) }
+  /// The position at which the device wants to be kicked (`VIRTIO_F_EVENT_IDX`).
+  package var availEvent: UInt16 { unsafe clinux_load_u16(used + 4 + size &* 8) }
   package func usedEntry(_ position: UInt16) -> (id: UInt32, length: UInt32) {
     let at = unsafe used + 4 + Int(position & mask) &* 8
     return unsafe (clinux_load_u32(at), clinux_load_u32(at + 4))
+  }
+
+  // MARK: Notifications (virtio 1.2, §2.7.7 and §2.7.10)
+
+  /// Whether an event position was passed by a side that has moved by `count` to `next`.
+  @inline(__always) package static func passed(_ event: UInt16, next: UInt16, count: Int) -> Bool {
+    Int(next &- event &- 1) < count
+  }
+
+  func wantsCall(next: UInt16, unannounced: Int, hasEventIndex: Bool) -> Bool {
+    hasEventIndex
+      ? SplitRingArea.passed(usedEvent, next: next, count: unannounced)
+      : availFlags & SplitRingArea.noInterrupt == 0
+  }
+
+  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) {
+    guard hasEventIndex else {
+      setUsedFlags(wanted ? 0 : SplitRingArea.noNotify)
+      return
+    }
+    // An event that lies behind is one that the driver will not come to soon.
+    guard wanted else { return }
+    // The event has to be where the driver is, not where the device is: chains that wait for more of their kind
+    // stay unfetched, and the ones to come must be announced. A driver that is faster than this is met by the look at
+    // the ring that follows.
+    var seen = availIndex
+    for _ in 0..<16 {
+      setAvailEvent(seen)
+      clinux_fence()
+      let now = availIndex
+      if now == seen { return }
+      seen = now
+    }
   }
 }

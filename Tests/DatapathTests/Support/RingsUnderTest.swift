@@ -14,7 +14,7 @@ final class RingsUnderTest {
 
   let memory: GuestMemory
   var rings = NetPair.Rings()
-  private var drivers: [SplitDriverRing] = []
+  private var drivers: [DriverRing] = []
   private var posted = [0, 0]
   private let receiveLength: UInt32
 
@@ -41,10 +41,10 @@ final class RingsUnderTest {
         index: index, size: RingsUnderTest.size, descriptor: start, avail: start + 0x1000, used: start + 0x2000,
         state: VringState(index: index, nextAvail: 0, nextUsed: 0))
       drivers.append(
-        SplitDriverRing(
-          area: try SplitRingArea(
-            layout: SplitRingLayout(size: RingsUnderTest.size), descriptor: start, avail: start + 0x1000,
-            used: start + 0x2000, memory: memory.addressMap.view)))
+        DriverRing(
+          try RingMemory(
+            RingLayout(.split, size: RingsUnderTest.size), descriptor: start, avail: start + 0x1000,
+            used: start + 0x2000, memory: memory.addressMap.view), features: features))
       vrings.append(
         try NetVring(
           DeviceSetup.Vring(description, isEnabled: true), features: features, memory: memory,

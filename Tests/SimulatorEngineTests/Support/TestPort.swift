@@ -49,7 +49,7 @@ final class TestPort {
     let buffers = Int(first[NetHeader.bufferCountOffset]) | Int(first[NetHeader.bufferCountOffset + 1]) << 8
     for _ in 1..<max(buffers, 1) {
       // The buffers of a packet are announced together.
-      guard let more = try receive.collect() else { throw SplitDriverRing.DeviceFault.usedIndex }
+      guard let more = try receive.collect() else { throw DriverRing.DeviceFault.usedIndex }
       packet += more
     }
     return packet

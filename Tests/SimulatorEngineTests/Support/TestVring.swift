@@ -11,7 +11,7 @@ final class TestVring {
   let avail: UInt64
   let used: UInt64
   let area: SplitRingArea
-  var driver: SplitDriverRing
+  var driver: DriverRing
   var kick: OwnedFD?
   var call: OwnedFD?
   /// Where the device starts.
@@ -28,12 +28,12 @@ final class TestVring {
     self.index = index
     self.size = size
     self.bufferSize = bufferSize
-    let layout = try SplitRingLayout(size: size)
+    let layout = try RingLayout(.split, size: size)
     descriptor = guest.allocate(layout.descriptorBytes, region: region)
     avail = guest.allocate(layout.availBytes, region: region)
     used = guest.allocate(layout.usedBytes, region: region)
-    area = try SplitRingArea(layout: layout, descriptor: descriptor, avail: avail, used: used, memory: guest.view)
-    driver = SplitDriverRing(area: area)
+    area = try SplitRingArea(size: layout.size, descriptor: descriptor, avail: avail, used: used, memory: guest.view)
+    driver = DriverRing(.split(area), features: [])
     kick = try EventFD.make()
     call = try EventFD.make()
     state = VringState(index: index, nextAvail: 0, nextUsed: 0)
@@ -63,7 +63,7 @@ final class TestVring {
   }
 
   private func add(_ address: UInt64, _ length: Int, isWritable: Bool) -> Bool {
-    let piece = SplitDriverRing.Piece(address: address, length: UInt32(length), isWritable: isWritable)
+    let piece = DriverRing.Piece(address: address, length: UInt32(length), isWritable: isWritable)
     guard let head = driver.add([piece]) else {
       free.append(address)
       return false
@@ -80,7 +80,7 @@ final class TestVring {
   /// The next buffer that the device is done with: what it wrote there.
   func collect() throws -> [UInt8]? {
     guard let (head, length) = try driver.collect() else { return nil }
-    guard let address = addresses.removeValue(forKey: head) else { throw SplitDriverRing.DeviceFault.unknownHead(0) }
+    guard let address = addresses.removeValue(forKey: head) else { throw DriverRing.DeviceFault.unknownHead(0) }
     free.append(address)
     return guest.read(address, Int(length))
   }

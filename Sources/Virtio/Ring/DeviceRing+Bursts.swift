@@ -1,0 +1,200 @@
+internal import CLinux
+
+extension DeviceRing {
+  // MARK: From the guest
+
+  /// Copies packets out of the guest's buffers into `burst`, behind those that are there.
+  ///
+  /// Their chains stay with the device until ``complete(_:first:count:)`` or ``giveBack(_:first:)``.
+  ///
+  /// - Parameters:
+  ///   - limit: The most packets to take.
+  ///   - headerLength: A chain with less is a fault.
+  /// - Returns: How many packets were taken.
+  package mutating func dequeueBurst(
+    into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int
+  ) -> Int {
+    switch self.memory {
+    case .split(let area): dequeue(area, into: burst, limit: limit, memory: memory, headerLength: headerLength)
+    case .packed(let area): dequeue(area, into: burst, limit: limit, memory: memory, headerLength: headerLength)
+    }
+  }
+
+  private mutating func dequeue<A: RingArea>(
+    _ area: A, into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int
+  ) -> Int {
+    precondition(headerLength >= 0 && headerLength <= PacketBurst.lead)
+    let wanted = min(limit, PacketBurst.capacity - burst.count)
+    let hasIndirect = hasIndirect
+    let segments = burst.segments
+    var memory = memory
+    var position = nextAvail
+    var announced = 0
+    var taken = 0
+    var visits = 0
+    while taken < wanted && visits < PacketBurst.maxVisits {
+      if announced == 0 {
+        announced = self.announced(area, from: position)
+        guard announced > 0 else { break }
+      }
+      guard let start = burst.place(headerLength: headerLength) else { break }
+      segments.truncate(to: 0)
+      var chain = ChainWalk()
+      let reason = chain.walk(
+        area, at: position, for: .read, readLimit: PacketBurst.maxLength, writeLimit: 0, hasIndirect: hasIndirect,
+        memory: &memory, segments: segments)
+      guard reason == .none else {
+        fault = reason
+        break
+      }
+      guard chain.readable >= headerLength else {
+        fault = .shortBuffer
+        break
+      }
+      let isOversized = chain.readable > PacketBurst.maxLength
+      if !isOversized { burst.gather(at: start, count: chain.readable) }
+      burst.add(
+        PacketBurst.Slot(
+          start: start, length: isOversized ? 0 : chain.readable, position: position, id: chain.id,
+          descriptors: UInt16(truncatingIfNeeded: chain.descriptors), outcome: isOversized ? .oversized : .pending))
+      position = area.advance(position, by: chain.descriptors)
+      announced &-= 1
+      taken &+= 1
+      visits &+= chain.visits
+    }
+    nextAvail = position
+    return taken
+  }
+
+  /// Returns the chains of packets to the driver, all read, none written, and announces them. What was fetched
+  /// before the ring was found broken is finished like everything else, or it would be lost to whoever goes on with it.
+  ///
+  /// - Parameters:
+  ///   - first: The first packet of the burst to complete.
+  ///   - count: How many.
+  package mutating func complete(_ burst: PacketBurst, first: Int, count: Int) {
+    switch self.memory {
+    case .split(let area): complete(area, burst, first: first, count: count)
+    case .packed(let area): complete(area, burst, first: first, count: count)
+    }
+  }
+
+  private mutating func complete<A: RingArea>(_ area: A, _ burst: PacketBurst, first: Int, count: Int) {
+    precondition(first >= 0 && count >= 0 && first + count <= burst.count)
+    for i in first..<first &+ count {
+      let slot = burst[i]
+      use(area, id: slot.id, length: 0, descriptors: Int(slot.descriptors))
+    }
+    publish(area)
+  }
+
+  /// Puts the chains of the packets from `first` on back, as if they had never been seen. They are the last ones that
+  /// were fetched.
+  package mutating func giveBack(_ burst: PacketBurst, first: Int) {
+    if first < burst.count { nextAvail = burst[first].position }
+  }
+
+  // MARK: To the guest
+
+  /// Writes packets into the guest's buffers, in order, and announces them.
+  ///
+  /// Each packet taken gets its outcome: delivered, or undeliverable if no number of this guest's buffers can hold it;
+  /// one that was too long to be copied is passed over.
+  /// The first packet for which the guest has not given enough buffers yet ends the burst.
+  ///
+  /// - Parameters:
+  ///   - first: The first packet of the burst to send. Of the headers, only `num_buffers` is written here.
+  ///   - mergeable: Whether a packet may fill several buffers (`VIRTIO_NET_F_MRG_RXBUF`).
+  /// - Returns: How many packets were taken.
+  package mutating func enqueueBurst(
+    from burst: PacketBurst, first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
+  ) -> Int {
+    precondition(first >= 0 && headerLength >= 0 && headerLength <= PacketBurst.lead)
+    switch self.memory {
+    case .split(let area):
+      return enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable)
+    case .packed(let area):
+      return enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable)
+    }
+  }
+
+  private mutating func enqueue<A: RingArea>(
+    _ area: A, _ burst: PacketBurst, _ first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
+  ) -> Int {
+    var memory = memory
+    var visits = 0
+    var index = first
+    while index < burst.count && visits < PacketBurst.maxVisits {
+      if burst[index].outcome != .oversized {
+        let outcome = scatter(
+          area, burst, index, memory: &memory, headerLength: headerLength, mergeable: mergeable, visits: &visits)
+        guard outcome != .pending else { break }
+        burst.setOutcome(outcome, of: index)
+      }
+      index &+= 1
+    }
+    publish(area)
+    return index &- first
+  }
+
+  /// Finds room for one packet and copies it. Nothing is written before there is room for all of it.
+  ///
+  /// - Returns: `pending` when the packet has to wait, or the ring is broken.
+  @inline(__always) private mutating func scatter<A: RingArea>(
+    _ area: A, _ burst: PacketBurst, _ packet: Int, memory: inout MemoryView, headerLength: Int, mergeable: Bool,
+    visits: inout Int
+  ) -> PacketBurst.Outcome {
+    let slot = burst[packet]
+    let segments = burst.segments
+    segments.truncate(to: 0)
+    var position = nextAvail
+    var announced = 0
+    var rest = slot.length
+    var buffers = 0
+    var descriptors = 0
+    while rest > 0 {
+      if announced == 0 {
+        announced = self.announced(area, from: position)
+        guard announced > 0 else {
+          // A guest whose descriptors are all here cannot give more of them.
+          return fault == .none && descriptors == area.size ? .undeliverable : .pending
+        }
+      }
+      var chain = ChainWalk()
+      let reason = chain.walk(
+        area, at: position, for: .write, readLimit: 0, writeLimit: rest, hasIndirect: hasIndirect, memory: &memory,
+        segments: segments)
+      visits &+= chain.visits
+      descriptors &+= chain.descriptors
+      // Chains that are available at the same time share no descriptor, so the ring's size bounds all of a packet's
+      // chains together. Without that, a thousand heads of one long chain cost millions of visits in each burst; so do
+      // a thousand long tables of which each has room for a byte.
+      let limit = ChainWalk.maxIndirect &* 64
+      guard reason == .none, descriptors <= area.size, visits <= limit,
+        chain.writable >= (buffers == 0 ? headerLength : 1)
+      else {
+        fault = reason != .none ? reason : descriptors > area.size || visits > limit ? .chainLoop : .shortBuffer
+        return .pending
+      }
+      let written = min(chain.writable, rest)
+      burst.setBuffer(
+        buffers,
+        PacketBurst.Buffer(
+          length: UInt32(truncatingIfNeeded: written), id: chain.id,
+          descriptors: UInt16(truncatingIfNeeded: chain.descriptors)))
+      position = area.advance(position, by: chain.descriptors)
+      announced &-= 1
+      buffers &+= 1
+      rest &-= written
+      if rest > 0 && !mergeable { return .undeliverable }
+    }
+    if headerLength == NetHeader.modernLength { burst.setBufferCount(buffers, of: slot) }
+    burst.scatter(slot)
+    for i in 0..<buffers {
+      let buffer = burst.buffer(i)
+      use(area, id: buffer.id, length: buffer.length, descriptors: Int(buffer.descriptors))
+    }
+    nextAvail = position
+    return .delivered
+  }
+}

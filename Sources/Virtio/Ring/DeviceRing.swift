@@ -1,0 +1,130 @@
+internal import CLinux
+
+/// The device side of a ring, split or packed (virtio 1.2, §2.7 and §2.8): whole bursts of packets at a time, or single
+/// chains.
+///
+/// Everything in the ring and everything that its descriptors point to is written by the guest, at any time; see
+/// ``ChainWalk`` for how it is read. Anything that no correct driver writes sets ``fault``.
+///
+/// The loops are written once, generic over ``RingArea``, and compiled for either format. A value of this type belongs
+/// to one thread at a time.
+package struct DeviceRing {
+  /// What a device that uses this, and returns chains in order, can offer of rings.
+  package static let features: Features = [
+    .version1, .anyLayout, .indirectDescriptors, .eventIndex, .packedRing, .inOrder,
+  ]
+
+  /// The ring's memory. Replaced, at the same addresses, when guest memory changes.
+  package var memory: RingMemory
+  /// The position of the next chain to be fetched.
+  package internal(set) var nextAvail: UInt16
+  /// The position of the next chain to be returned.
+  package internal(set) var nextUsed: UInt16
+  /// Why the ring is broken.
+  package internal(set) var fault = RingFault.none
+
+  let hasIndirect: Bool
+  let hasEventIndex: Bool
+  /// Chains that were returned and not announced: where the first of them is, its length, and how far positions moved.
+  private var firstUnpublished: (position: UInt16, length: UInt32) = (0, 0)
+  private var unpublished = 0
+  /// How far positions have moved since the driver was last asked whether it wants a call. What somebody else returned
+  /// before may be unannounced too, so at first everything counts as moved.
+  private var uncalled = 1 << 16
+
+  /// A ring that goes on at a position.
+  ///
+  /// - Parameter features: What was negotiated; indirect tables and event indices are used if they are in there.
+  package init(_ memory: RingMemory, features: Features, nextAvail: UInt16, nextUsed: UInt16) {
+    self.memory = memory
+    self.nextAvail = nextAvail
+    self.nextUsed = nextUsed
+    hasIndirect = features.contains(.indirectDescriptors)
+    hasEventIndex = features.contains(.eventIndex)
+  }
+
+  /// The number of descriptors.
+  package var size: Int { memory.size }
+
+  /// How many chains wait to be fetched, counted up to `limit`; 0 for a broken ring. An index that cannot be right
+  /// breaks the ring.
+  package mutating func pending(limit: Int = PacketBurst.capacity) -> Int {
+    switch memory {
+    case .split(let area): min(announced(area, from: nextAvail), limit)
+    case .packed(let area): count(area, limit: limit)
+    }
+  }
+
+  /// How many chains are announced from a position on, as far as one look tells.
+  @inline(__always) mutating func announced<A: RingArea>(_ area: A, from position: UInt16) -> Int {
+    guard fault == .none else { return 0 }
+    let count = area.announced(from: position)
+    guard count <= area.size else {
+      fault = .availableIndex
+      return 0
+    }
+    return count
+  }
+
+  /// The chains of a packed ring are counted by walking over them.
+  private func count(_ area: PackedRingArea, limit: Int) -> Int {
+    guard fault == .none else { return 0 }
+    var position = nextAvail
+    var chains = 0
+    var descriptors = 0
+    while chains < limit && descriptors < area.size && area.announced(from: position) > 0 {
+      var index = area.head(at: position)
+      var length = 1
+      while descriptors &+ length < area.size, case let descriptor = area.descriptor(index), descriptor.hasNext {
+        index = area.next(index, descriptor)
+        length &+= 1
+      }
+      position = area.advance(position, by: length)
+      descriptors &+= length
+      chains &+= 1
+    }
+    return chains
+  }
+
+  // MARK: Returning chains
+
+  /// Writes that a chain was used; announced by ``publish(_:)``.
+  @inline(__always) mutating func use<A: RingArea>(_ area: A, id: UInt16, length: UInt32, descriptors: Int) {
+    let isFirst = unpublished == 0
+    if isFirst { firstUnpublished = (nextUsed, length) }
+    area.writeUsed(at: nextUsed, id: id, length: length, isFirst: isFirst)
+    nextUsed = area.advance(nextUsed, by: descriptors)
+    unpublished &+= A.isSequential ? descriptors : 1
+  }
+
+  @inline(__always) mutating func publish<A: RingArea>(_ area: A) {
+    guard unpublished > 0 else { return }
+    area.publishUsed(first: firstUnpublished.position, length: firstUnpublished.length, next: nextUsed)
+    uncalled = min(uncalled &+ unpublished, 1 << 16)
+    unpublished = 0
+  }
+
+  // MARK: Notifications
+
+  /// Whether the driver wants a call for what was announced since the last time.
+  package mutating func wantsCall() -> Bool {
+    // What was announced must be visible before the driver's wish is read, or both sides could sleep.
+    clinux_fence()
+    defer { uncalled = 0 }
+    return switch memory {
+    case .split(let area): area.wantsCall(next: nextUsed, unannounced: uncalled, hasEventIndex: hasEventIndex)
+    case .packed(let area): area.wantsCall(next: nextUsed, unannounced: uncalled, hasEventIndex: hasEventIndex)
+    }
+  }
+
+  /// Asks the driver for kicks, or to do without. After asking for them the ring must be looked at once more. Nothing
+  /// is written to a broken ring.
+  package func setWantsKicks(_ wanted: Bool) {
+    guard fault == .none else { return }
+    switch memory {
+    case .split(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
+    case .packed(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
+    }
+    if wanted { clinux_fence() }
+  }
+}

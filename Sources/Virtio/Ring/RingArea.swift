@@ -1,0 +1,47 @@
+/// The memory of a ring, shared with a peer that may write to any part of it at any time: what differs between the two
+/// formats, so that everything else about rings is written once.
+///
+/// Every access is one load or store of the field's width at an index that the ring's size bounds, so the ring logic on
+/// top needs no unsafe code. A *position* says how far a side has come: in a split ring the free-running index, in a
+/// packed ring the index of a descriptor with the wrap counter in bit 15, as in vhost-user's VRING_BASE.
+protocol RingArea {
+  /// Whether the descriptors of a chain follow each other, in the ring and in indirect tables (packed), and not by their
+  /// `next` fields (split).
+  static var isSequential: Bool { get }
+  /// The two halves of a descriptor, as they stand in memory, apart.
+  static func descriptor(_ low: UInt64, _ high: UInt64) -> RingDescriptor
+  /// The two halves of a descriptor, as they stand in memory.
+  static func halves(_ descriptor: RingDescriptor) -> (low: UInt64, high: UInt64)
+
+  /// The number of descriptors.
+  var size: Int { get }
+
+  /// How many chains the driver has announced from a position on, as far as one look tells: all of them in a split ring,
+  /// where it may be more than the ring can hold; 0 or 1 in a packed one. What it announces is visible afterwards.
+  func announced(from position: UInt16) -> Int
+  /// The index of the first descriptor of the chain that was announced at a position. Anything in a split ring.
+  func head(at position: UInt16) -> Int
+  /// A descriptor, each of its halves fetched once.
+  func descriptor(_ index: Int) -> RingDescriptor
+  /// The descriptor behind another one in the same chain, outside of a table.
+  func next(_ index: Int, _ descriptor: RingDescriptor) -> Int
+  /// The position behind a chain of so many descriptors.
+  func advance(_ position: UInt16, by descriptors: Int) -> UInt16
+
+  /// Writes what says that a chain was used. What is written as the first of several is not visible before
+  /// ``publishUsed(first:length:next:)``, and nobody looks at the others before.
+  func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool)
+  /// Announces what was written from position `first` to before `next`; what it stands for is visible before.
+  ///
+  /// - Parameter length: That of the first one.
+  func publishUsed(first: UInt16, length: UInt32, next: UInt16)
+
+  /// Whether the driver wants a call.
+  ///
+  /// - Parameters:
+  ///   - next: The position behind the last chain that was used.
+  ///   - unannounced: How far positions have moved since this was asked last.
+  func wantsCall(next: UInt16, unannounced: Int, hasEventIndex: Bool) -> Bool
+  /// Asks the driver for kicks for what it adds from now on, or to do without.
+  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool)
+}

@@ -1,0 +1,45 @@
+/// The memory of a ring in its format.
+package enum RingMemory {
+  case split(SplitRingArea)
+  case packed(PackedRingArea)
+
+  /// A ring at guest addresses.
+  ///
+  /// - Parameters:
+  ///   - descriptor: The descriptor area's guest address.
+  ///   - avail: The driver area's.
+  ///   - used: The device area's.
+  ///   - memory: Its map must be kept alive for as long as the ring is used.
+  /// - Throws: ``VirtioError`` `badRingSize`, or `badRingAddress`, when a part is misaligned or not inside one memory
+  ///   region.
+  package init(
+    _ layout: RingLayout, descriptor: UInt64, avail: UInt64, used: UInt64, memory: MemoryView
+  ) throws(VirtioError) {
+    self =
+      switch layout.format {
+      case .split:
+        .split(
+          try SplitRingArea(size: layout.size, descriptor: descriptor, avail: avail, used: used, memory: memory))
+      case .packed:
+        .packed(
+          try PackedRingArea(
+            size: layout.size, descriptor: descriptor, driverEvent: avail, deviceEvent: used, memory: memory))
+      }
+  }
+
+  /// The number of descriptors.
+  package var size: Int {
+    switch self {
+    case .split(let area): area.size
+    case .packed(let area): area.size
+    }
+  }
+
+  /// Where a ring of the format starts.
+  package var start: UInt16 {
+    switch self {
+    case .split: 0
+    case .packed: RingLayout.packedStart
+    }
+  }
+}
