@@ -2,8 +2,8 @@ internal import Synchronization
 internal import VDPA
 internal import Virtio
 
-/// A queue pair of a software net device: the unit that a worker serves.
-final class NetPair: Sendable {
+/// A queue pair of a software net device: what a worker serves together.
+final class NetPair: WorkerClient {
   /// The two vrings, from the guest's point of view; nil while they are stopped.
   struct Rings {
     var receive: NetVring?
@@ -19,10 +19,7 @@ final class NetPair: Sendable {
 
   let name: String
   let worker: Worker
-  /// The number that the worker knows the pair by.
-  let id = Atomic<UInt64>(0)
-  /// Whether a vring of the pair has no kick descriptor.
-  let needsPolling = Atomic<Bool>(false)
+  private let isWithoutKick = Atomic<Bool>(false)
   let receiveCounters = VringCounters()
   let transmitCounters = VringCounters()
   private let ownership: BurstOwnership<State>
@@ -65,9 +62,16 @@ final class NetPair: Sendable {
   }
 
   /// Counts a kick; only the worker writes these counters while it serves the pair.
-  func countKick(isTransmit: Bool) {
-    (isTransmit ? transmitCounters : receiveCounters).add(.kicks, 1)
+  func woken(by source: Int) {
+    (source == NetPair.transmitSource ? transmitCounters : receiveCounters).add(.kicks, 1)
   }
+
+  /// What the kick descriptors of the two vrings are watched under.
+  static let receiveSource = 0
+  static let transmitSource = 1
+
+  /// Whether a vring of the pair has no kick descriptor.
+  var needsPolling: Bool { isWithoutKick.load(ordering: .relaxed) }
 
   // MARK: The control side
 
@@ -78,7 +82,7 @@ final class NetPair: Sendable {
     return try ownership.exclusively(name) { state in
       defer {
         let vrings = [state.rings.receive, state.rings.transmit].compactMap { $0 }
-        needsPolling.store(vrings.contains { $0.kick == nil }, ordering: .relaxed)
+        isWithoutKick.store(vrings.contains { $0.kick == nil }, ordering: .relaxed)
         if vrings.isEmpty { state.observer = nil }
       }
       return try body(&state)

@@ -97,7 +97,9 @@ final class SoftwareNetDevice: Device {
     let isRunning = try change(description.index) { vring, pair, isTransmit -> Bool in
       guard var running = vring else { return false }
       if running.kick !== description.kick {
-        if let kick = description.kick { try pair.worker.watch(kick, of: pair, isTransmit: isTransmit) }
+        if let kick = description.kick {
+          try pair.worker.watch(kick, of: pair, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
+        }
         if let kick = running.kick { pair.worker.unwatch(kick) }
       }
       let isNewCall = running.call !== description.call
@@ -153,7 +155,8 @@ final class SoftwareNetDevice: Device {
     try pair.change { state in
       if let kick = running.kick {
         do {
-          try pair.worker.watch(kick, of: pair, isTransmit: index % 2 == 1)
+          try pair.worker.watch(
+            kick, of: pair, source: index % 2 == 1 ? NetPair.transmitSource : NetPair.receiveSource)
         } catch {
           throw DatapathError(.badVring, "the kick descriptor of vring \(index) cannot be watched: \(error)")
         }

@@ -3,10 +3,13 @@ internal import Synchronization
 internal import VDPA
 internal import Virtio
 
-/// A thread that serves queue pairs, in bursts, one after the other.
+/// A thread that serves its clients, in bursts, one after the other.
 final class Worker: Sendable {
   private struct Shared {
-    var pairs: [UInt64: NetPair] = [:]
+    var clients: [UInt64: any WorkerClient] = [:]
+    /// The numbers of the clients, never used twice, so that an event of a descriptor that is no longer watched is told
+    /// apart from those of the next client.
+    var ids: [ObjectIdentifier: UInt64] = [:]
     var nextID: UInt64 = 1
     var isStopping = false
     var isPaused = false
@@ -17,8 +20,8 @@ final class Worker: Sendable {
   /// What only the thread itself touches.
   private struct Own {
     var generation: UInt64 = .max
-    var pairs: [NetPair] = []
-    var byID: [UInt64: NetPair] = [:]
+    var clients: [any WorkerClient] = []
+    var byID: [UInt64: any WorkerClient] = [:]
     let burst = PacketBurst()
   }
 
@@ -49,33 +52,50 @@ final class Worker: Sendable {
 
   // MARK: Called from other threads
 
-  /// Serves a pair from now on.
-  func attach(_ pair: NetPair) {
+  /// How many descriptors of a client can be told apart.
+  static let maxSources = 256
+
+  /// Serves a client from now on. One that is served already stays so.
+  func attach(_ client: any WorkerClient) {
     change { shared in
-      pair.id.store(shared.nextID, ordering: .relaxed)
-      shared.pairs[shared.nextID] = pair
+      guard shared.ids[ObjectIdentifier(client)] == nil else { return }
+      shared.ids[ObjectIdentifier(client)] = shared.nextID
+      shared.clients[shared.nextID] = client
       shared.nextID += 1
     }
   }
 
-  /// Forgets a pair. It may be in a last burst still: ``BurstOwnership`` tells when that is over.
-  func detach(_ pair: NetPair) {
-    change { $0.pairs[pair.id.load(ordering: .relaxed)] = nil }
+  /// Forgets a client. It may be in a last burst still: ``BurstOwnership`` tells when that is over.
+  func detach(_ client: any WorkerClient) {
+    change { shared in
+      guard let id = shared.ids.removeValue(forKey: ObjectIdentifier(client)) else { return }
+      shared.clients[id] = nil
+    }
   }
 
-  /// Watches a kick descriptor; the pair is looked at at once.
-  func watch(_ kick: OwnedFD, of pair: NetPair, isTransmit: Bool) throws {
+  /// Watches a descriptor of a client that is attached; if it is readable already, the client is looked at at once. A
+  /// worker that polls needs no descriptor.
+  ///
+  /// - Parameters:
+  ///   - descriptor: An eventfd; it is watched edge-triggered and never read.
+  ///   - source: What ``WorkerClient/woken(by:)`` is told, below ``maxSources``.
+  /// - Throws: `Errno`, or ``DatapathError`` for a client that is not attached.
+  func watch(_ descriptor: OwnedFD, of client: any WorkerClient, source: Int) throws {
+    precondition((0..<Worker.maxSources).contains(source))
     guard mode == .event else { return }
-    let token = pair.id.load(ordering: .relaxed) << 1 | (isTransmit ? 1 : 0)
-    try epoll.add(kick.descriptor, token: token, interest: [.readable, .edgeTriggered])
+    guard let id = shared.withLock({ $0.ids[ObjectIdentifier(client)] }) else {
+      throw DatapathError(.system, "\(client.name) is not served by worker \(name), which so cannot watch for it")
+    }
+    let token = id * UInt64(Worker.maxSources) + UInt64(source)
+    try epoll.add(descriptor.descriptor, token: token, interest: [.readable, .edgeTriggered])
   }
 
   /// Ends a watch.
-  func unwatch(_ kick: OwnedFD) {
-    if mode == .event { epoll.remove(kick.descriptor) }
+  func unwatch(_ descriptor: OwnedFD) {
+    if mode == .event { epoll.remove(descriptor.descriptor) }
   }
 
-  /// Makes the worker look at all its pairs.
+  /// Makes the worker look at all its clients.
   func nudge() { change { _ in } }
 
   /// Stands still until ``resume()``: nothing is served meanwhile and nothing is lost. Returns when it does.
@@ -125,12 +145,12 @@ final class Worker: Sendable {
     while true {
       let seen = pausing.value
       own.generation = generation.load(ordering: .acquiring)
-      let (pairs, isStopping, isPaused) = shared.withLock { shared in
+      let (clients, isStopping, isPaused) = shared.withLock { shared in
         shared.isStanding = shared.isStopping || shared.isPaused
-        return (shared.pairs, shared.isStopping, shared.isPaused)
+        return (shared.clients, shared.isStopping, shared.isPaused)
       }
-      own.byID = pairs
-      own.pairs = pairs.sorted { $0.key < $1.key }.map(\.value)
+      own.byID = clients
+      own.clients = clients.sorted { $0.key < $1.key }.map(\.value)
       if isStopping || isPaused { standing.signal() }
       if isStopping { return false }
       if !isPaused { return true }
@@ -143,13 +163,13 @@ final class Worker: Sendable {
       if own.generation != generation.load(ordering: .relaxed) {
         guard update(&own) else { return }
       }
-      if own.pairs.isEmpty {
-        // Nothing can come until somebody attaches a pair.
+      if own.clients.isEmpty {
+        // Nothing can come until somebody attaches a client.
         epoll.wait(milliseconds: -1) { _ in EventFD.drain(wake) }
         continue
       }
       var work = 0
-      for pair in own.pairs { work &+= pair.serve(own.burst, isPolled: true) }
+      for client in own.clients { work &+= client.serve(own.burst, isPolled: true) }
       if work == 0 {
         // A pause leaves the core's resources, and on a shared core the front-end's lines, to the other side.
         for _ in 0..<16 { clinux_pause() }
@@ -158,34 +178,35 @@ final class Worker: Sendable {
   }
 
   private func sleepAndServe(_ own: inout Own) {
-    var ready: [NetPair] = []
+    var ready: [any WorkerClient] = []
     var lastPolled: UInt64 = 0
     while true {
       // A vring without a kick descriptor is to be polled; once a millisecond, so that the others may sleep.
-      let isPolled = own.pairs.contains { $0.needsPolling.load(ordering: .relaxed) }
+      let isPolled = own.clients.contains { $0.needsPolling }
       let timeout: CInt = ready.isEmpty ? (isPolled ? 1 : -1) : 0
       epoll.wait(milliseconds: timeout) { event in
         guard event.token != 0 else {
           EventFD.drain(wake)
           return
         }
-        guard let pair = own.byID[event.token >> 1] else { return }
-        pair.countKick(isTransmit: event.token & 1 != 0)
-        if !ready.contains(where: { $0 === pair }) { ready.append(pair) }
+        let (id, source) = event.token.quotientAndRemainder(dividingBy: UInt64(Worker.maxSources))
+        guard let client = own.byID[id] else { return }
+        client.woken(by: Int(source))
+        if !ready.contains(where: { $0 === client }) { ready.append(client) }
       }
       if own.generation != generation.load(ordering: .relaxed) {
         guard update(&own) else { return }
-        ready = own.pairs
+        ready = own.clients
       } else if isPolled, case let now = MonotonicClock.nanoseconds, now &- lastPolled >= 1_000_000 {
-        // Whatever else goes on: others that are never idle must not keep a polled pair waiting.
+        // Whatever else goes on: others that are never idle must not keep a polled client waiting.
         lastPolled = now
-        for pair in own.pairs where pair.needsPolling.load(ordering: .relaxed) {
-          if !ready.contains(where: { $0 === pair }) { ready.append(pair) }
+        for client in own.clients where client.needsPolling {
+          if !ready.contains(where: { $0 === client }) { ready.append(client) }
         }
       }
-      ready.removeAll { pair in
+      ready.removeAll { client in
         // A ring asks for kicks only when there is nothing left to do, and is then looked at once more.
-        pair.serve(own.burst, isPolled: false) == 0
+        client.serve(own.burst, isPolled: false) == 0
       }
     }
   }
