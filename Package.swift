@@ -62,6 +62,9 @@ let package = Package(
         "Datapath", "SimulatorEngine", "VDPA", "VhostUser", "Peers", system, logging, argumentParser,
       ],
       path: "examples/first-light", swiftSettings: settings),
+    .executableTarget(
+      name: "entropy-device", dependencies: ["Datapath", "VDPA", "VhostUser", "Virtio", argumentParser],
+      path: "examples/entropy-device", swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),

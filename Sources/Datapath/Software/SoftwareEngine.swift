@@ -1,13 +1,18 @@
 import Synchronization
 public import VDPA
-internal import Virtio
+public import Virtio
 
 /// The software datapath: engine −1, which makes a device for each socket that claims one.
 ///
 /// `Registry(software: SoftwareEngine())` is how it gets in. A net device takes the parameters `port` (what it does with
 /// packets, see ``PortConfiguration``), `mac` and `mtu`.
 public final class SoftwareEngine: Engine {
+  /// Makes a device for a socket; it is told the socket's name, type, queues and parameters, and throws what an operator
+  /// has to know when it cannot.
+  public typealias Factory = @Sendable (DeviceRequest) throws -> any SoftwareDevice
+
   private let workers: [Worker]
+  private let factories = Mutex<[DeviceType: Factory]>([:])
   /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
   private let next = Atomic<Int>(0)
 
@@ -35,15 +40,24 @@ public final class SoftwareEngine: Engine {
 
   /// Makes a device.
   public func open(_ request: DeviceRequest) throws -> sending any Device {
-    guard request.type == .net else {
+    let first = next.wrappingAdd(request.queues ?? 1, ordering: .relaxed).oldValue
+    let worker = { [workers] queue in workers[Int(UInt(bitPattern: first &+ queue) % UInt(workers.count))] }
+    if request.type == .net { return try SoftwareNetDevice(request, worker: worker) }
+    guard let make = factories.withLock({ $0[request.type] }) else {
       throw DatapathError(
         .unsupportedType, "the software datapath serves net devices; there is none of type \(request.type)")
     }
-    let pairs = request.queues ?? 1
-    let first = next.wrappingAdd(pairs, ordering: .relaxed).oldValue
-    return try SoftwareNetDevice(request) { [workers] pair in
-      workers[Int(UInt(bitPattern: first &+ pair) % UInt(workers.count))]
-    }
+    return try SoftwareChainDevice(try make(request), request, worker: worker)
+  }
+
+  /// Makes a device type known: whoever asks for a device of that type gets one that `make` makes.
+  ///
+  /// - Parameters:
+  ///   - type: Any type but net, which is built in. A type that is known already is replaced for the devices to come.
+  ///   - make: Called for each device, on the thread that asks for it.
+  public func register(_ type: DeviceType, make: @escaping Factory) {
+    precondition(type != .net, "net devices are built in")
+    factories.withLock { $0[type] = make }
   }
 
   /// Ends the workers. All devices have been closed.

@@ -11,11 +11,15 @@ public struct DeviceType: RawRepresentable, Sendable, Hashable, CustomStringConv
   /// Block device (2).
   public static let block = DeviceType(rawValue: 2)
 
+  /// Entropy device (4).
+  public static let entropy = DeviceType(rawValue: 4)
+
   /// The lower-case name used on command lines, `virtio device n` for a type that has none here.
   public var description: String {
     switch self {
     case .net: "net"
     case .block: "block"
+    case .entropy: "rng"
     default: "virtio device \(rawValue)"
     }
   }

@@ -1,0 +1,291 @@
+internal import Synchronization
+internal import VDPA
+internal import Virtio
+
+/// A ring of a device that is served chain by chain: what a worker serves.
+///
+/// Chains are handed to the device in turns of the worker and come back on any thread, through an inbox that the worker
+/// empties; only the worker touches the ring.
+final class ChainQueue: WorkerClient {
+  /// What the worker works on.
+  private struct State {
+    var vring: RunningVring?
+    var observer: (any DeviceObserver)?
+    /// Nothing new is fetched: the ring is to stop, or memory to change, when all chains are back.
+    var isDraining = false
+    var isInOrder = false
+    /// The chains that are with the device, in the order fetched, as far as order matters.
+    var order: [ChainRequest] = []
+    /// How many chains are with the device, and how many descriptors of the ring they take.
+    var inFlight = 0
+    var outstanding = 0
+    let segments = SegmentList()
+  }
+
+  /// What the device is done with and the ring does not know of yet.
+  private struct Inbox {
+    var finished: [ChainRequest] = []
+    /// Whether the worker will look into it by itself.
+    var isWatched = false
+  }
+
+  let name: String
+  let index: Int
+  let worker: Worker
+  let counters = VringCounters()
+  private let device: any SoftwareDevice
+  private let ownership: BurstOwnership<State>
+  private let inbox = Mutex(Inbox())
+  private let finished: OwnedFD
+  private let isWithoutKick = Atomic<Bool>(false)
+  /// Changed when the last chain came back to a queue that is drained.
+  private let drained = FutexWord()
+
+  /// What the descriptors are watched under.
+  private static let kickSource = 0
+  private static let finishedSource = 1
+  private static let deviceSource = 2
+  /// The most chains that are fetched in a turn.
+  private static let burst = 32
+
+  init(name: String, index: Int, device: any SoftwareDevice, worker: Worker) throws {
+    self.name = name
+    self.index = index
+    self.device = device
+    self.worker = worker
+    finished = try EventFD.make()
+    ownership = BurstOwnership(State())
+  }
+
+  // MARK: The worker
+
+  var needsPolling: Bool { isWithoutKick.load(ordering: .relaxed) }
+
+  func woken(by source: Int) {
+    if source == ChainQueue.kickSource { counters.add(.kicks, 1) }
+  }
+
+  func serve(_ burst: PacketBurst, isPolled: Bool) -> Int {
+    let turn = ownership.burst { state -> (work: Int, isFaulty: Bool) in
+      state.vring?.wantKicks(false)
+      var work = self.turn(&state)
+      if work == 0 && !isPolled {
+        state.vring?.wantKicks(true)
+        work = self.turn(&state)
+      }
+      return (work, state.vring?.hasNewFault == true)
+    }
+    guard let turn else { return 0 }
+    if turn.isFaulty { reportFault() }
+    return turn.work
+  }
+
+  private func turn(_ state: inout State) -> Int {
+    inbox.withLock { $0.isWatched = true }
+    var work = fetch(&state)
+    if state.vring != nil { work += device.service(queue: index) }
+    while true {
+      let finished = inbox.withLock { inbox in
+        if inbox.finished.isEmpty { inbox.isWatched = false }
+        let finished = inbox.finished
+        inbox.finished = []
+        return finished
+      }
+      if finished.isEmpty { break }
+      work += finished.count
+      putBack(finished, &state)
+    }
+    return work
+  }
+
+  /// Hands chains to the device.
+  private func fetch(_ state: inout State) -> Int {
+    var count = 0
+    let segments = state.segments
+    while count < ChainQueue.burst, !state.isDraining, state.vring?.isEnabled == true {
+      let outstanding = state.outstanding
+      guard let memory = state.vring?.memory,
+        let chain = state.vring?.ring.fetchChain(
+          into: segments, memory: memory.addressMap.view, outstanding: outstanding)
+      else { break }
+      let request = ChainRequest(chain, segments: segments, memory: memory, queue: self)
+      state.inFlight += 1
+      state.outstanding += Int(chain.descriptors)
+      if state.isInOrder { state.order.append(request) }
+      count += 1
+      device.process(Chain(request), queue: index)
+    }
+    return count
+  }
+
+  /// Returns to the guest what the device is done with.
+  private func putBack(_ finished: [ChainRequest], _ state: inout State) {
+    var back = finished
+    if state.isInOrder {
+      // Those behind one that the device still has wait for it (virtio 1.2, §2.7.9).
+      let count = state.order.firstIndex { $0.finished == nil } ?? state.order.count
+      back = Array(state.order[..<count])
+      state.order.removeFirst(count)
+    }
+    var bytes = 0
+    for request in back {
+      let written = request.finished ?? 0
+      state.vring?.ring.returnChain(request.chain, written: written)
+      state.outstanding -= Int(request.chain.descriptors)
+      state.inFlight -= 1
+      bytes &+= request.readableBytes &+ written
+    }
+    guard !back.isEmpty else { return }
+    state.vring?.ring.publishChains()
+    counters.add(.packets, back.count)
+    counters.add(.bytes, bytes)
+    state.vring?.notify()
+    if state.isDraining && state.inFlight == 0 { drained.signal() }
+  }
+
+  private func reportFault() {
+    let found = ownership.burst { state in (state.vring?.takeFault(), state.observer) }
+    guard let (fault, observer) = found, let fault else { return }
+    observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
+  }
+
+  // MARK: The device
+
+  /// Takes a chain back from the device, on any thread.
+  func take(_ request: ChainRequest) {
+    let mustWake = inbox.withLock { inbox in
+      inbox.finished.append(request)
+      defer { inbox.isWatched = true }
+      return !inbox.isWatched
+    }
+    if mustWake { EventFD.signal(finished) }
+  }
+
+  // MARK: The control side
+
+  /// Whether the ring is served.
+  var isRunning: Bool {
+    get throws { try ownership.exclusively(name) { $0.vring != nil } }
+  }
+
+  /// Serves a ring from now on.
+  func start(_ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, observer: (any DeviceObserver)?)
+    throws
+  {
+    let running: RunningVring
+    do throws(VirtioError) {
+      running = try RunningVring(vring, features: features, memory: memory, counters: counters)
+    } catch {
+      throw DatapathError(.badVring, "\(name) cannot be served: \(error)")
+    }
+    try device.start(queue: index)
+    worker.attach(self)
+    do {
+      try worker.watch(finished, of: self, source: ChainQueue.finishedSource)
+      if let wakeup = device.wakeup(queue: index) {
+        try worker.watch(wakeup, of: self, source: ChainQueue.deviceSource)
+      }
+      if let kick = running.kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
+      try change { state in
+        state.vring = running
+        state.observer = observer
+        state.isInOrder = features.contains(.inOrder)
+        state.isDraining = false
+      }
+    } catch {
+      leave(kick: running.kick)
+      throw error
+    }
+    // The guest may wait for a call that whoever served the ring before did not live to make.
+    running.callOnce()
+  }
+
+  private func leave(kick: OwnedFD?) {
+    if let kick { worker.unwatch(kick) }
+    if let wakeup = device.wakeup(queue: index) { worker.unwatch(wakeup) }
+    worker.unwatch(finished)
+    worker.detach(self)
+    device.stop(queue: index)
+  }
+
+  /// Changes descriptors, or whether the ring is enabled.
+  ///
+  /// - Returns: Whether the ring is served.
+  func update(_ description: VringDescription, enabled: Bool) throws -> Bool {
+    try change { state in
+      guard var running = state.vring else { return false }
+      if running.kick !== description.kick {
+        if let kick = description.kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
+        if let kick = running.kick { worker.unwatch(kick) }
+      }
+      let isNewCall = running.call !== description.call
+      running.kick = description.kick
+      running.call = description.call
+      running.isEnabled = enabled
+      state.vring = running
+      // A call that went to the old descriptor may have been lost on the way.
+      if isNewCall { running.callOnce() }
+      return true
+    }
+  }
+
+  /// Stops the ring when all its chains are back.
+  ///
+  /// - Returns: Where it stands; nil when it was not served.
+  /// - Throws: ``DatapathError`` `stuck`, when a chain does not come back in time; the ring then stays as it is, without
+  ///   new chains.
+  func stop() throws -> VringState? {
+    try drain()
+    let stopped = try change { state in
+      defer {
+        state.vring = nil
+        state.observer = nil
+      }
+      return state.vring
+    }
+    guard let stopped else { return nil }
+    leave(kick: stopped.kick)
+    return stopped.state
+  }
+
+  /// Finds the ring in another snapshot of guest memory, when no chain has buffers in the old one any more.
+  func move(to memory: GuestMemory) throws {
+    try drain()
+    try change { state in
+      try state.vring?.move(to: memory)
+      state.isDraining = false
+    }
+  }
+
+  /// How long requests that are under way may take to finish before a ring is said to be stuck, in milliseconds.
+  private static let deadline = 10_000
+
+  private func drain() throws {
+    let end = MonotonicClock.nanoseconds &+ UInt64(ChainQueue.deadline) &* 1_000_000
+    while true {
+      let seen = drained.value
+      let left = try change { state in
+        state.isDraining = true
+        return state.inFlight
+      }
+      if left == 0 { return }
+      let now = MonotonicClock.nanoseconds
+      guard now < end else {
+        throw DatapathError(
+          .stuck,
+          "\(name): \(left) requests have not finished within \(ChainQueue.deadline / 1000) s; its memory stays mapped")
+      }
+      drained.wait(whileEqualTo: seen, nanoseconds: Int64(end - now))
+    }
+  }
+
+  /// Changes the queue between two turns.
+  private func change<Result>(_ body: (inout State) throws -> Result) throws -> Result {
+    // A worker that met the queue while it was closed has passed it over.
+    defer { worker.nudge() }
+    return try ownership.exclusively(name) { state in
+      defer { isWithoutKick.store(state.vring.map { $0.kick == nil } ?? false, ordering: .relaxed) }
+      return try body(&state)
+    }
+  }
+}

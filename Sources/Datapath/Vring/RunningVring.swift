@@ -1,0 +1,92 @@
+internal import VDPA
+internal import Virtio
+
+/// A vring that is served by software, with all that any device type does with one. Belongs to whoever owns it at the
+/// time.
+struct RunningVring {
+  let index: Int
+  private let layout: RingLayout
+  private let addresses: (descriptor: UInt64, avail: UInt64, used: UInt64)
+  var ring: DeviceRing
+  /// Keeps what `ring` points to alive.
+  private(set) var memory: GuestMemory
+  var kick: OwnedFD?
+  var call: OwnedFD?
+  var isEnabled: Bool
+  let counters: VringCounters
+  /// Whether the guest has been told that it need not kick.
+  private var kicksWanted: Bool?
+  /// Whether the fault has been reported.
+  private var isFaultReported = false
+
+  init(_ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters) throws(VirtioError)
+  {
+    let description = vring.description
+    index = description.index
+    layout = try RingLayout(RingLayout.Format(for: features), size: description.size)
+    addresses = (description.descriptor, description.avail, description.used)
+    ring = DeviceRing(
+      try RunningVring.find(layout, addresses, in: memory), features: features,
+      nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
+    self.memory = memory
+    kick = description.kick
+    call = description.call
+    isEnabled = vring.isEnabled
+    self.counters = counters
+  }
+
+  private static func find(
+    _ layout: RingLayout, _ addresses: (descriptor: UInt64, avail: UInt64, used: UInt64), in memory: GuestMemory
+  ) throws(VirtioError) -> RingMemory {
+    try RingMemory(
+      layout, descriptor: addresses.descriptor, avail: addresses.avail, used: addresses.used,
+      memory: memory.addressMap.view)
+  }
+
+  /// The same ring in another snapshot of guest memory.
+  mutating func move(to memory: GuestMemory) throws(VirtioError) {
+    ring.memory = try RunningVring.find(layout, addresses, in: memory)
+    self.memory = memory
+  }
+
+  var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
+
+  // MARK: Notifications
+
+  /// Calls the guest for what was announced, if it wants to be called.
+  mutating func notify() {
+    guard ring.wantsCall() else {
+      counters.add(.suppressedCalls, 1)
+      return
+    }
+    guard let call else { return }
+    EventFD.signal(call)
+    counters.add(.calls, 1)
+  }
+
+  /// Calls the guest whatever it asked for: after a change of descriptors or of the owner it might wait for a call that
+  /// went to nobody.
+  func callOnce() {
+    if let call { EventFD.signal(call) }
+  }
+
+  /// Asks the guest for kicks or to do without, once a change.
+  mutating func wantKicks(_ wanted: Bool) {
+    guard kicksWanted != wanted, ring.fault == .none else { return }
+    ring.setWantsKicks(wanted)
+    kicksWanted = wanted
+  }
+
+  // MARK: Faults
+
+  /// Whether the ring is broken and nobody has asked why yet.
+  var hasNewFault: Bool { ring.fault != .none && !isFaultReported }
+
+  /// The reason why the ring is broken, the first time it is asked for.
+  mutating func takeFault() -> RingFault? {
+    guard hasNewFault else { return nil }
+    isFaultReported = true
+    counters.add(.broken, 1)
+    return ring.fault
+  }
+}
