@@ -74,10 +74,12 @@ let package = Package(
       swiftSettings: settings),
 
     // Tests, one target a module.
-    .testTarget(name: "VirtioTests", dependencies: ["CLinux", "Virtio", system], swiftSettings: settings),
+    .testTarget(
+      name: "VirtioTests", dependencies: ["CLinux", "Virtio", "NetTestSupport", system], swiftSettings: settings),
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
-      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", system], swiftSettings: settings),
+      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", "NetTestSupport", system],
+      swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests",
       dependencies: [
@@ -108,6 +110,7 @@ let package = Package(
     .target(
       name: "FrontEndTestSupport", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system],
       path: "Tests/FrontEndTestSupport", swiftSettings: settings),
+    .target(name: "NetTestSupport", path: "Tests/NetTestSupport", swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6],

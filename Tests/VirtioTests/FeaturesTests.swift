@@ -44,8 +44,12 @@ import Testing
       (.protocolFeatures, 30), (.version1, 32), (.accessPlatform, 33), (.packedRing, 34), (.inOrder, 35),
       (.orderPlatform, 36), (.netMTU, 3), (.netMAC, 5), (.netMergeableBuffers, 15), (.netStatus, 16),
       (.netControlQueue, 17), (.netControlReceive, 18), (.netGuestAnnounce, 21), (.netMultiqueue, 22),
+      (.netChecksum, 0), (.netGuestChecksum, 1), (.netControlGuestOffloads, 2), (.netGuestTSO4, 7), (.netGuestTSO6, 8),
+      (.netGuestECN, 9), (.netGuestUFO, 10), (.netHostTSO4, 11), (.netHostTSO6, 12), (.netHostECN, 13),
+      (.netHostUFO, 14),
     ]
     for (feature, bit) in expected { #expect(feature.bits == [bit]) }
+    #expect(Features.netOffloads.bits == [0, 1, 7, 8, 9, 11, 12, 13])
   }
 
   @Test func status() {

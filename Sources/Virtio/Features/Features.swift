@@ -42,10 +42,32 @@ public struct Features: OptionSet, Sendable, Hashable {
 
   // MARK: Network device (virtio 1.2, §5.1.3)
 
+  /// `VIRTIO_NET_F_CSUM` (0): the device completes checksums of packets that the driver sends.
+  public static let netChecksum = Features(bit: 0)
+  /// `VIRTIO_NET_F_GUEST_CSUM` (1): the driver takes packets whose checksum is not complete.
+  public static let netGuestChecksum = Features(bit: 1)
+  /// `VIRTIO_NET_F_CTRL_GUEST_OFFLOADS` (2): the driver can change what it takes while the device runs.
+  public static let netControlGuestOffloads = Features(bit: 2)
   /// `VIRTIO_NET_F_MTU` (3): the configuration has the largest MTU.
   public static let netMTU = Features(bit: 3)
   /// `VIRTIO_NET_F_MAC` (5): the configuration has the MAC address.
   public static let netMAC = Features(bit: 5)
+  /// `VIRTIO_NET_F_GUEST_TSO4` (7): the driver takes large TCP packets over IPv4.
+  public static let netGuestTSO4 = Features(bit: 7)
+  /// `VIRTIO_NET_F_GUEST_TSO6` (8): the driver takes large TCP packets over IPv6.
+  public static let netGuestTSO6 = Features(bit: 8)
+  /// `VIRTIO_NET_F_GUEST_ECN` (9): the driver takes large TCP packets with the congestion window reduced flag.
+  public static let netGuestECN = Features(bit: 9)
+  /// `VIRTIO_NET_F_GUEST_UFO` (10): the driver takes large UDP datagrams.
+  public static let netGuestUFO = Features(bit: 10)
+  /// `VIRTIO_NET_F_HOST_TSO4` (11): the device segments TCP over IPv4.
+  public static let netHostTSO4 = Features(bit: 11)
+  /// `VIRTIO_NET_F_HOST_TSO6` (12): the device segments TCP over IPv6.
+  public static let netHostTSO6 = Features(bit: 12)
+  /// `VIRTIO_NET_F_HOST_ECN` (13): the device segments TCP with the congestion window reduced flag.
+  public static let netHostECN = Features(bit: 13)
+  /// `VIRTIO_NET_F_HOST_UFO` (14): the device fragments UDP datagrams.
+  public static let netHostUFO = Features(bit: 14)
   /// `VIRTIO_NET_F_MRG_RXBUF` (15): a received packet may fill several buffers.
   public static let netMergeableBuffers = Features(bit: 15)
   /// `VIRTIO_NET_F_STATUS` (16): the configuration has the link status.
@@ -58,4 +80,14 @@ public struct Features: OptionSet, Sendable, Hashable {
   public static let netGuestAnnounce = Features(bit: 21)
   /// `VIRTIO_NET_F_MQ` (22): several queue pairs.
   public static let netMultiqueue = Features(bit: 22)
+
+  /// The offloads for packets that the driver sends which a net device in software offers.
+  public static let netHostOffloads: Features = [.netChecksum, .netHostTSO4, .netHostTSO6, .netHostECN]
+  /// The offloads for packets that the driver receives which a net device in software offers.
+  public static let netGuestOffloads: Features = [.netGuestChecksum, .netGuestTSO4, .netGuestTSO6, .netGuestECN]
+  /// The offloads that a net device in software offers, in both directions.
+  ///
+  /// Not among them: UDP fragmentation (10, 14), which makes IP fragments, all of them lost with one, and which Linux has
+  /// given up; UDP segmentation (54–56); and changes while the device runs (2), which reach a vhost-user front-end only.
+  public static let netOffloads: Features = netHostOffloads.union(netGuestOffloads)
 }

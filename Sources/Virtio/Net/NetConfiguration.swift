@@ -15,6 +15,10 @@ public struct NetConfiguration: Sendable, Hashable {
   /// Bit 0 of ``status``: the link is up.
   public static let linkUp: UInt16 = 1
 
+  /// The longest frame in bytes that the MTU allows: with an Ethernet header and two VLAN tags, which the MTU does not
+  /// count (virtio 1.2, §5.1.4.1).
+  public var frameLength: Int { Int(mtu) + 14 + 2 * 4 }
+
   /// A configuration; the link is up and the MTU is 1500 unless said otherwise.
   public init(
     mac: MACAddress, status: UInt16 = NetConfiguration.linkUp, maxQueuePairs: UInt16 = 1, mtu: UInt16 = 1500
