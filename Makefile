@@ -1,6 +1,6 @@
 # Short names for what is in scripts/.
 
-.PHONY: demo test bench lint format
+.PHONY: demo test bench fuzz lint format
 
 demo:
 	@scripts/demo
@@ -10,6 +10,10 @@ test:
 
 bench:
 	@scripts/bench
+
+# make fuzz seconds=600
+fuzz:
+	@scripts/fuzz --seconds $(or $(seconds),60)
 
 lint:
 	@scripts/format --check

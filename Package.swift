@@ -10,6 +10,12 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
+/// Set by scripts/fuzz: what parses guest memory is built with libFuzzer's coverage and the address sanitizer, the shims
+/// that it takes from CLinux included, and there is one more program. Without it nothing here is any different.
+let isFuzzing = Context.environment["VDPA_FUZZ"] != nil
+let fuzzed: [SwiftSetting] =
+  settings + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-Xcc", "-fsanitize=address"])] : [])
+
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -37,9 +43,9 @@ let package = Package(
     // A C target and not a system library: CPCI.h says why.
     .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
     .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
-    .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: settings),
+    .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: fuzzed),
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
-    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
+    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: fuzzed),
     .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
     .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
     .target(
@@ -116,3 +122,17 @@ let package = Package(
   swiftLanguageModes: [.v6],
   cLanguageStandard: .gnu11
 )
+
+if isFuzzing {
+  let sanitized: [SwiftSetting] = [.unsafeFlags(["-sanitize=address", "-Xcc", "-fsanitize=address"])]
+  package.targets += [
+    .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
+    // Without coverage: its own branches are not what is looked for.
+    .executableTarget(
+      name: "ring-fuzzer", dependencies: ["CFuzzer", "CLinux", "Virtio", "VDPA", "Datapath", system],
+      path: "Fuzz/ring-fuzzer", swiftSettings: settings + sanitized,
+      linkerSettings: [
+        .unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld", "-Xlinker", "--wrap=mmap"])
+      ]),
+  ]
+}

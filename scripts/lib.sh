@@ -48,3 +48,25 @@ install_packages() {
 need_swift() {
   command -v swift >/dev/null || fail "no swift in PATH; install a toolchain from https://www.swift.org/install"
 }
+
+# Builds with those options of `swift build` and fails if this package's own files have warnings, or SwiftPM about this
+# package, which it calls by its folder's name in small letters; what it says of dependencies is not ours to fix.
+build_without_warnings() {
+  local log warnings
+  log=$(mktemp)
+  if ! swift build "$@" 2>&1 | tee "$log" >&2; then
+    rm -f "$log"
+    return 1
+  fi
+  warnings=$(awk -v folder="$PWD/" '
+    BEGIN { name = folder; sub(/\/$/, "", name); sub(/.*\//, "", name); own = "warning: \047" tolower(name) "\047" }
+    index($0, folder) == 1 && index($0, folder ".build") != 1 && /: warning: / { print }
+    index(tolower($0), own) == 1 { print }
+  ' "$log" | sort -u)
+  rm -f "$log"
+  if [[ -n "$warnings" ]]; then
+    # What has compiled is not compiled again, and would not warn again.
+    sed -nE 's/^(\/[^:]+):[0-9]+:[0-9]+: warning: .*/\1/p' <<<"$warnings" | sort -u | xargs -r touch --
+    fail "the build has warnings:"$'\n'"$warnings"
+  fi
+}
