@@ -93,10 +93,10 @@ struct VhostUserSocketTests {
     let world = try World()
     let socket = world.socket()
     let (features, protocolFeatures) = (try socket.features, try socket.protocolFeatures)
-    let ring = try #require(throws: VhostUserError.self) { try socket.enableFeatures([.packedRing]) }
+    let ring = try #require(throws: VhostUserError.self) { try socket.enableFeatures([.orderPlatform]) }
     #expect(ring.code == .notNegotiated)
     #expect(ring.socket == "vm0.sock")
-    #expect(ring.description.contains("software does not offer") && ring.description.contains("34"), "\(ring)")
+    #expect(ring.description.contains("software does not offer") && ring.description.contains("36"), "\(ring)")
     let log = try #require(throws: VhostUserError.self) {
       try socket.setProtocolFeatures([.replyAck, .logSharedMemory])
     }
