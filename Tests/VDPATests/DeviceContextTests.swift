@@ -115,6 +115,8 @@ struct DeviceContextTests {
       (setup(vrings: [vring(-1)]), "no vring -1"),
       (setup(vrings: [vring(0, size: 512)]), "512 descriptors"),
       (setup(vrings: [vring(0, start: 3)]), "start at 3"),
+      // The beginning of a packed ring is none of a split one.
+      (setup(vrings: [vring(0, start: 0x8000)]), "start at 32768"),
       (setup(memory: try pages(at: [0])), "0x0"),
       (setup(memory: try pages(at: [0x5000, 0x6000])), "0x6000"),
     ]

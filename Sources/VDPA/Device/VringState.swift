@@ -2,9 +2,10 @@
 public struct VringState: Sendable, Hashable {
   /// The vring's index.
   public var index: Int
-  /// The position of the next entry of the available ring to be fetched (split: the free-running available index).
+  /// The position of the next chain to be fetched (split: the free-running available index; packed: the index of the
+  /// descriptor, with the wrap counter in bit 15).
   public var nextAvail: UInt16
-  /// The position of the next entry of the used ring to be written (split: the free-running used index).
+  /// The position of the next chain to be returned (split: the free-running used index; packed: as above).
   public var nextUsed: UInt16
 
   /// A position.

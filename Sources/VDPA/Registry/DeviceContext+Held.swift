@@ -12,6 +12,8 @@ extension DeviceContext {
     /// Whether the device could not be closed when it was to be: it may do anything with what it was given, and is given
     /// nothing more before it has been closed.
     private var isStuck = false
+    /// How its rings are laid out; nil while it is not configured.
+    private var format: RingLayout.Format?
 
     init(device: any Device, capabilities: DeviceCapabilities) {
       self.device = device
@@ -22,6 +24,7 @@ extension DeviceContext {
       try checkNotStuck()
       guard memory.isEmpty else { throw VDPAError(.operationFailed, "it is configured already") }
       try check(setup)
+      format = RingLayout.Format(for: setup.features)
       memory = [setup.memory]
       do {
         try map(setup.memory.addressMap.ranges)
@@ -57,7 +60,8 @@ extension DeviceContext {
 
     mutating func setVring(_ vring: DeviceSetup.Vring) throws {
       try checkNotStuck()
-      try check(vring.description)
+      // One that is set before the device is configured is set once more with it, and checked then.
+      try check(vring.description, memory.isEmpty ? nil : format)
       try device.setVring(vring.description, enabled: vring.isEnabled)
     }
 
@@ -86,7 +90,8 @@ extension DeviceContext {
         throw VDPAError(.notOffered, "it does not offer \(excess.describe(for: attributes.type))")
       }
       try check(setup.memory)
-      for vring in setup.vrings { try check(vring.description) }
+      let format = RingLayout.Format(for: setup.features)
+      for vring in setup.vrings { try check(vring.description, format) }
     }
 
     private func check(_ memory: GuestMemory) throws(VDPAError) {
@@ -101,7 +106,7 @@ extension DeviceContext {
       }
     }
 
-    private func check(_ vring: VringDescription) throws(VDPAError) {
+    private func check(_ vring: VringDescription, _ format: RingLayout.Format?) throws(VDPAError) {
       let attributes = device.attributes
       guard vring.index >= 0, vring.index < attributes.vringCount else {
         throw VDPAError(.notOffered, "it has \(attributes.vringCount) vrings and no vring \(vring.index)")
@@ -111,9 +116,10 @@ extension DeviceContext {
           .notOffered,
           "vring \(vring.index) has \(vring.size) descriptors; the device takes \(attributes.maxRingSize) at most")
       }
-      guard attributes.startsAnywhere || vring.state.nextAvail == 0 else {
+      if !attributes.startsAnywhere, let format, vring.state.nextAvail != format.start {
         throw VDPAError(
-          .notOffered, "vring \(vring.index) is to start at \(vring.state.nextAvail); the device starts at 0 only")
+          .notOffered,
+          "vring \(vring.index) is to start at \(vring.state.nextAvail); the device starts at \(format.start) only")
       }
     }
 

@@ -61,7 +61,7 @@ struct SessionVring {
       return VringState(index: index, nextAvail: nextAvail ?? 0, nextUsed: nextUsed)
     case .packed:
       // Front-ends differ in what they say of the used position, but nothing was in flight when a ring stopped.
-      let next = nextAvail ?? RingLayout.packedStart
+      let next = nextAvail ?? format.start
       guard Int(next & 0x7fff) < size else {
         throw VhostUserError(.malformed, "position \(next & 0x7fff) is not in a ring of \(size) descriptors")
           .with(ring: index)

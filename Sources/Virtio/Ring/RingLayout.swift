@@ -15,6 +15,10 @@ public struct RingLayout: Sendable, Hashable {
     /// The alignment of the device area in bytes.
     public var usedAlignment: UInt64 { 4 }
 
+    /// The position at which a ring starts: split, index 0; packed, the first descriptor with wrap counter 1 (virtio 1.2,
+    /// §2.8.1).
+    public var start: UInt16 { self == .split ? 0 : RingLayout.packedStart }
+
     /// The format that follows from the negotiated features (`VIRTIO_F_RING_PACKED`).
     public init(for features: Features) { self = features.contains(.packedRing) ? .packed : .split }
   }

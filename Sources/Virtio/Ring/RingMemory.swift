@@ -35,11 +35,11 @@ package enum RingMemory {
     }
   }
 
-  /// Where a ring of the format starts.
+  /// The position at which a ring of the format starts.
   package var start: UInt16 {
     switch self {
-    case .split: 0
-    case .packed: RingLayout.packedStart
+    case .split: RingLayout.Format.split.start
+    case .packed: RingLayout.Format.packed.start
     }
   }
 }
