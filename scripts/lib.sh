@@ -19,6 +19,8 @@ build_packages=(binutils ca-certificates g++ git libc6-dev libcurl4 libncurses6 
 peer_packages=(dpdk-dev)
 # What the tests look at machines with.
 test_packages=(iproute2 pciutils python3 umockdev)
+# The lab's guests: what boots them, what is in them, and what looks at their disks afterwards.
+lab_packages=(busybox-static e2fsprogs iputils-ping lz4 python3 qemu-system-x86 qemu-utils)
 
 # Installs those of the given Debian packages that are missing, as root or through sudo.
 install_packages() {

@@ -1,0 +1,1 @@
+"""What is proven, a file for each type of device."""

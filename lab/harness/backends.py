@@ -1,0 +1,122 @@
+"""Back-ends that serve a vhost-user socket: vdpad and the entropy example, and references not written here."""
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from .process import LabError, Process
+
+# What a reference does not offer; a case that is about it says so instead of running.
+_STORAGE_DAEMON_LACKS = {
+    "packed": "qemu-storage-daemon offers no packed ring",
+    "legacy": "qemu-storage-daemon serves no legacy driver",
+    "io-errors": "qemu-storage-daemon reads zeroes past the end of a short file",
+}
+_TESTPMD_LACKS = {
+    "control-queue": "testpmd offers a control queue and leaves it to the VMM",
+}
+
+# The entropy cases drive the example only: no back-end of this kind is packaged.
+_ENTROPY_LACKS = {"entropy": "Debian has no vhost-user back-end for entropy"}
+
+
+@dataclass
+class BackEnd:
+    """A process that listens on `socket`."""
+    process: Process
+    socket: Path
+    #: What `--stats` prints, if the process has it.
+    has_counters: bool = False
+    #: The exit status that SIGTERM leads to.
+    ends_with: int = 0
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """The counters of each ring, by the names that the process prints; the last ones it printed."""
+        text = self.process.output()
+        rings: dict[str, dict[str, int]] = {}
+        names: list[str] = []
+        for line in text.splitlines():
+            cells = line.split()
+            if cells[:1] == ["vring"]:
+                names, rings = cells[1:], {}
+            elif names and len(cells) == len(names) + 1 and all(cell.isdigit() for cell in cells[1:]):
+                rings[cells[0]] = dict(zip(names, map(int, cells[1:])))
+        return rings
+
+    def stop(self) -> None:
+        """Ends it, and checks that it ends as it should and takes its socket away."""
+        before = self.process.status
+        if before is not None:
+            raise LabError(f"{self.process.name} ended by itself with {before}: {self.process.tail(5)}")
+        status = self.process.stop()
+        if status != self.ends_with:
+            raise LabError(f"{self.process.name} ended with {status} at SIGTERM: {self.process.tail(5)}")
+        if self.socket.exists():
+            raise LabError(f"{self.process.name} left its socket {self.socket}")
+
+
+@dataclass
+class Programs:
+    """Where the programs under test are; None for what no chosen case needs."""
+    vdpad: Path | None
+    entropy_device: Path | None
+
+
+@dataclass
+class BackEnds:
+    """Starts back-ends of one kind."""
+    kind: str
+    programs: Programs
+    folder: Path
+    sockets: Path
+    _count: int = field(default=0)
+
+    def lacks(self, needs: set[str], device: str) -> str | None:
+        """Why a case with these needs cannot be run; None if it can."""
+        if self.kind == "vdpad":
+            return None
+        known = {"block": _STORAGE_DAEMON_LACKS, "net": _TESTPMD_LACKS, "entropy": _ENTROPY_LACKS}[device]
+        return next((known[need] for need in sorted(needs) if need in known), None)
+
+    def _next(self, name: str) -> tuple[Path, Path]:
+        self._count += 1
+        return self.sockets / f"{name}{self._count}", self.folder / f"{name}{self._count}.log"
+
+    def _started(self, name: str, argv: list[str], socket: Path, log: Path, **options) -> BackEnd:
+        process = Process(name, argv, log)
+        process.wait_listening(socket)
+        return BackEnd(process, socket, **options)
+
+    def block(self, image: Path, read_only: bool = False, queues: int = 1) -> BackEnd:
+        """A block device on a raw image."""
+        socket, log = self._next("block")
+        if self.kind == "vdpad":
+            argv = [str(self.programs.vdpad), "serve", "--type", "block", "--socket-path", str(socket),
+                    "--blk-file", str(image), "--queues", str(queues), "--stats", "1"]
+            return self._started(
+                "vdpad", argv + ["--read-only"] * read_only, socket, log, has_counters=True)
+        export = (f"type=vhost-user-blk,id=export,node-name=image,writable={'off' if read_only else 'on'},"
+                  f"num-queues={queues},addr.type=unix,addr.path={socket}")
+        argv = ["qemu-storage-daemon", "--blockdev",
+                f"driver=file,node-name=image,filename={image},discard=unmap,read-only={'on' if read_only else 'off'}",
+                "--export", export]
+        return self._started("qemu-storage-daemon", argv, socket, log)
+
+    def net(self, queues: int = 1) -> BackEnd:
+        """A net device that answers ARP and ICMP echo for any address."""
+        socket, log = self._next("net")
+        if self.kind == "vdpad":
+            argv = [str(self.programs.vdpad), "serve", "--type", "net", "--socket-path", str(socket),
+                    "--port", "echo", "--queues", str(queues), "--stats", "1"]
+            return self._started("vdpad", argv, socket, log, has_counters=True)
+        argv = ["dpdk-testpmd", "-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--no-telemetry",
+                f"--file-prefix={socket.parent.name}", f"--vdev=net_vhost0,iface={socket},queues={queues}", "--", "--forward-mode=icmpecho", "--auto-start",
+                f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1", "--total-num-mbufs=4096", "--no-mlockall",
+                "--stats-period=1"]
+        return self._started("dpdk-testpmd", argv, socket, log)
+
+    def entropy(self) -> BackEnd:
+        """A source of random numbers."""
+        socket, log = self._next("entropy")
+        argv = [str(self.programs.entropy_device), "--socket-path", str(socket)]
+        return self._started("entropy-device", argv, socket, log)
