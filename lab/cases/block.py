@@ -90,7 +90,7 @@ def _qemu_disk(name: str, back_end: BackEnd, setup: Setup) -> list[str]:
     return ["-chardev", f"socket,id={name},path={back_end.socket}", "-device",
             f"vhost-user-blk-pci,chardev={name},num-queues={setup.queues},queue-size={setup.queue_size},"
             # With it qemu-storage-daemon tells the guest that there is no cache to flush.
-            f"config-wce=off,{setup.ring.qemu()}"]
+            f"config-wce=off,{setup.ring.qemu_with_generation()}"]
 
 
 def file_system(lab: Lab, setup: Setup) -> str:

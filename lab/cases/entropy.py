@@ -70,7 +70,6 @@ _TABLE = [
     ("packed", Setup(ring=Ring(packed=True))),
     ("split-plain", Setup(ring=Ring(indirect=False, event_index=False))),
     ("packed-plain", Setup(ring=Ring(packed=True, indirect=False, event_index=False))),
-    ("legacy", Setup(ring=Ring(legacy=True))),
     ("qemu-backports", Setup(front_end="qemu-backports", ring=Ring(packed=True))),
 ]
 

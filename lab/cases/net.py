@@ -7,7 +7,7 @@ from harness.backends import BackEnd
 from harness.cases import Case, Lab
 from harness.guest import Guest
 from harness.process import LabError
-from harness.ring import Ring
+from harness.ring import Ring, switch
 
 _DEVICE = "/sys/bus/virtio/devices/virtio0"
 # Virtio 1.2, 5: device types.
@@ -33,8 +33,6 @@ class Setup:
 
     def qemu(self) -> str:
         """Properties of the QEMU device."""
-        def switch(value: bool) -> str:
-            return "on" if value else "off"
         offloads = ",".join(
             f"{name}={switch(self.offloads)}" for name in
             ("csum", "guest_csum", "host_tso4", "host_tso6", "host_ufo", "guest_tso4", "guest_tso6", "guest_ufo",
@@ -42,7 +40,7 @@ class Setup:
         # QEMU 7.2 emulating crashes with MSI-X of vhost-user net devices.
         vectors = f"vectors={2 * self.pairs + 2}" if self.front_end == "qemu-backports" else "vectors=0"
         multiple = f"mq={switch(self.pairs > 1)}"
-        return f"{multiple},{vectors},mrg_rxbuf={switch(self.mergeable)},{offloads},{self.ring.qemu()}"
+        return f"{multiple},{vectors},mrg_rxbuf={switch(self.mergeable)},{offloads},{self.ring.qemu_with_generation()}"
 
 
 def ping(lab: Lab, setup: Setup) -> str:

@@ -8,6 +8,11 @@ from .process import LabError
 _INDIRECT, _EVENT_INDEX, _VERSION_1, _PACKED = 28, 29, 32, 34
 
 
+def switch(value: bool) -> str:
+    """As QEMU's properties spell it."""
+    return "on" if value else "off"
+
+
 @dataclass(frozen=True)
 class Ring:
     """The format and features of a device's rings."""
@@ -17,12 +22,13 @@ class Ring:
     legacy: bool = False
 
     def qemu(self) -> str:
-        """Properties of a QEMU device."""
-        def switch(value: bool) -> str:
-            return "on" if value else "off"
-        generation = "disable-modern=on,disable-legacy=off" if self.legacy else "disable-legacy=on,disable-modern=off"
+        """Properties of a QEMU device that is never a legacy one."""
         return (f"packed={switch(self.packed)},indirect_desc={switch(self.indirect)},"
-                f"event_idx={switch(self.event_index)},{generation}")
+                f"event_idx={switch(self.event_index)}")
+
+    def qemu_with_generation(self) -> str:
+        """Properties of a QEMU device that may be either."""
+        return f"{self.qemu()},disable-modern={switch(self.legacy)},disable-legacy={switch(not self.legacy)}"
 
     def needs(self) -> set[str]:
         """What a back-end has to offer for them."""
