@@ -47,6 +47,9 @@ import Testing
       (.netChecksum, 0), (.netGuestChecksum, 1), (.netControlGuestOffloads, 2), (.netGuestTSO4, 7), (.netGuestTSO6, 8),
       (.netGuestECN, 9), (.netGuestUFO, 10), (.netHostTSO4, 11), (.netHostTSO6, 12), (.netHostECN, 13),
       (.netHostUFO, 14),
+      (.blockSizeMax, 1), (.blockSegMax, 2), (.blockGeometry, 4), (.blockReadOnly, 5), (.blockSize, 6),
+      (.blockFlush, 9), (.blockTopology, 10), (.blockConfigWCE, 11), (.blockMultiqueue, 12), (.blockDiscard, 13),
+      (.blockWriteZeroes, 14),
     ]
     for (feature, bit) in expected { #expect(feature.bits == [bit]) }
     #expect(Features.netOffloads.bits == [0, 1, 7, 8, 9, 11, 12, 13])

@@ -90,4 +90,29 @@ public struct Features: OptionSet, Sendable, Hashable {
   /// Not among them: UDP fragmentation (10, 14), which makes IP fragments, all of them lost with one, and which Linux has
   /// given up; UDP segmentation (54–56); and changes while the device runs (2), which reach a vhost-user front-end only.
   public static let netOffloads: Features = netHostOffloads.union(netGuestOffloads)
+
+  // MARK: Block device (virtio 1.2, §5.2.3)
+
+  /// `VIRTIO_BLK_F_SIZE_MAX` (1): the configuration has the largest size of a segment.
+  public static let blockSizeMax = Features(bit: 1)
+  /// `VIRTIO_BLK_F_SEG_MAX` (2): the configuration has the largest number of segments of a request.
+  public static let blockSegMax = Features(bit: 2)
+  /// `VIRTIO_BLK_F_GEOMETRY` (4): the configuration has cylinders, heads and sectors.
+  public static let blockGeometry = Features(bit: 4)
+  /// `VIRTIO_BLK_F_RO` (5): the device is read-only.
+  public static let blockReadOnly = Features(bit: 5)
+  /// `VIRTIO_BLK_F_BLK_SIZE` (6): the configuration has the block size.
+  public static let blockSize = Features(bit: 6)
+  /// `VIRTIO_BLK_F_FLUSH` (9): the driver can flush what was written to stable storage.
+  public static let blockFlush = Features(bit: 9)
+  /// `VIRTIO_BLK_F_TOPOLOGY` (10): the configuration says how requests are best aligned.
+  public static let blockTopology = Features(bit: 10)
+  /// `VIRTIO_BLK_F_CONFIG_WCE` (11): the driver can switch the write cache on and off.
+  public static let blockConfigWCE = Features(bit: 11)
+  /// `VIRTIO_BLK_F_MQ` (12): several request queues.
+  public static let blockMultiqueue = Features(bit: 12)
+  /// `VIRTIO_BLK_F_DISCARD` (13): the driver can say which sectors it no longer needs.
+  public static let blockDiscard = Features(bit: 13)
+  /// `VIRTIO_BLK_F_WRITE_ZEROES` (14): the driver can have sectors zeroed without sending zeroes.
+  public static let blockWriteZeroes = Features(bit: 14)
 }
