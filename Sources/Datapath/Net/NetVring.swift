@@ -1,7 +1,8 @@
 internal import VDPA
 internal import Virtio
 
-/// A running vring of a net device with all that serving it takes. Belongs to whoever owns its pair at the time.
+/// A running vring of a net device with all that serving it takes. Belongs to whoever owns it at the time
+/// (``OwnedVring``).
 struct NetVring {
   let index: Int
   let format: RingLayout.Format
@@ -16,13 +17,16 @@ struct NetVring {
   let headerLength: Int
   let isMergeable: Bool
   let counters: VringCounters
+  /// Who hears that the ring is broken.
+  let observer: (any DeviceObserver)?
   /// Whether the guest has been told that it need not kick.
   private var kicksWanted: Bool?
   /// Whether the fault has been reported.
   private var isFaultReported = false
 
   init(
-    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters
+    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters,
+    observer: (any DeviceObserver)? = nil
   ) throws {
     let description = vring.description
     index = description.index
@@ -39,6 +43,7 @@ struct NetVring {
     headerLength = NetHeader.length(for: features)
     isMergeable = features.contains(.netMergeableBuffers)
     self.counters = counters
+    self.observer = observer
   }
 
   private static func area(
@@ -163,12 +168,13 @@ struct NetVring {
     kicksWanted = wanted
   }
 
-  /// Whether the ring is broken and nobody has asked why yet.
-  var hasNewFault: Bool { ring.fault != .none && !isFaultReported }
+  /// Whether the ring is broken and nobody has asked why yet. A function that may change the vring, because asking an
+  /// optional one for a value copies all of it.
+  @inline(__always) mutating func hasNewFault() -> Bool { ring.fault != .none && !isFaultReported }
 
   /// The reason why the ring is broken, the first time it is asked for.
   mutating func takeFault() -> RingFault? {
-    guard hasNewFault else { return nil }
+    guard hasNewFault() else { return nil }
     isFaultReported = true
     counters.add(.broken, 1)
     return ring.fault

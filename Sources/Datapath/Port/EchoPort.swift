@@ -5,13 +5,13 @@ internal import Virtio
 /// Frames are changed in place in the copy that was taken from the guest; every offset is checked against the frame's
 /// length.
 package struct EchoPort: NetPort {
-  mutating func serve(_ pair: inout NetPair.Rings, _ burst: PacketBurst) -> Int {
-    guard let taken = pair.transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
-    pair.transmit?.complete(burst, count: taken, taken: taken)
-    guard pair.receive?.isEnabled == true, let headerLength = pair.receive?.headerLength else { return taken }
+  mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
+    guard let taken = transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
+    transmit?.complete(burst, count: taken, taken: taken)
+    guard receive?.isEnabled == true, let headerLength = receive?.headerLength else { return taken }
     burst.filter { index in burst.withPayload(index, headerLength: headerLength) { EchoPort.answer(&$0) } }
-    let given = pair.receive?.enqueue(burst) ?? 0
-    if given < burst.count { pair.receive?.counters.add(.dropped, burst.count - given) }
+    let given = receive?.enqueue(burst) ?? 0
+    if given < burst.count { receive?.counters.add(.dropped, burst.count - given) }
     return taken
   }
 

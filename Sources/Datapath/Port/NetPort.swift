@@ -2,8 +2,12 @@ internal import Virtio
 
 /// What the software net datapath does with the packets of a queue pair. Each pair has one of its own.
 protocol NetPort {
-  /// Serves the pair once; its transmit ring is enabled or missing, its receive ring may be missing or disabled.
+  /// Serves a pair once.
   ///
+  /// - Parameters:
+  ///   - receive: Where the guest receives; missing while it is stopped, and perhaps disabled.
+  ///   - transmit: Where the guest sends; missing while it is stopped, else enabled.
+  ///   - burst: For the packets; nothing in it is needed any more.
   /// - Returns: How many packets were moved, 0 when there was nothing to do or nothing could be done.
-  mutating func serve(_ pair: inout NetPair.Rings, _ burst: PacketBurst) -> Int
+  mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int
 }

@@ -2,9 +2,9 @@ internal import Virtio
 
 /// Counts what the guest sends, and drops it.
 struct SinkPort: NetPort {
-  mutating func serve(_ pair: inout NetPair.Rings, _ burst: PacketBurst) -> Int {
-    guard let taken = pair.transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
-    pair.transmit?.complete(burst, count: taken, taken: taken)
+  mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
+    guard let taken = transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
+    transmit?.complete(burst, count: taken, taken: taken)
     return taken
   }
 }

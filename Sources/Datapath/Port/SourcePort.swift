@@ -12,15 +12,15 @@ struct SourcePort: NetPort {
     self.length = length
   }
 
-  mutating func serve(_ pair: inout NetPair.Rings, _ burst: PacketBurst) -> Int {
-    let dropped = sink.serve(&pair, burst)
-    guard pair.receive?.isEnabled == true, let headerLength = pair.receive?.headerLength else { return dropped }
+  mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
+    let dropped = sink.serve(&receive, &transmit, burst)
+    guard receive?.isEnabled == true, let headerLength = receive?.headerLength else { return dropped }
     if headerLength != filledFor { fill(headerLength: headerLength) }
     packets.rearm()
     // Packets that fit into no buffer cost none; sending them for ever would be work without an end.
-    let before = pair.receive?.ring.nextUsed
-    let given = pair.receive?.enqueue(packets) ?? 0
-    return pair.receive?.ring.nextUsed == before ? dropped : dropped + given
+    let before = receive?.ring.nextUsed
+    let given = receive?.enqueue(packets) ?? 0
+    return receive?.ring.nextUsed == before ? dropped : dropped + given
   }
 
   /// Broadcast frames of the protocol for local experiments (IEEE 802, EtherType 0x88B5).

@@ -43,7 +43,10 @@ final class SoftwareNetDevice: Device {
       type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status],
       vringCount: 2 * count, operationsMayBlock: false)
     pairs = (0..<count).map { i in
-      NetPair(name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make())
+      NetPair(
+        name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make(),
+        receive: OwnedVring(name: "\(request.owner) vring \(2 * i)"),
+        transmit: OwnedVring(name: "\(request.owner) vring \(2 * i + 1)"))
     }
   }
 
@@ -70,20 +73,17 @@ final class SoftwareNetDevice: Device {
   func close() throws -> [VringState] {
     var states: [VringState] = []
     var failure: (any Error)?
-    for pair in pairs {
-      do {
-        // Both rings at once: a pair that was left by its worker has none of them any more.
-        states += try pair.change { state in
-          let stopped = [state.rings.receive, state.rings.transmit].compactMap { $0 }
-          state.rings = NetPair.Rings()
-          for kick in stopped.compactMap(\.kick) { pair.worker.unwatch(kick) }
-          return stopped.map(\.state)
+    for (i, pair) in pairs.enumerated() {
+      // The transmit ring first: without a receive ring the port might drop what it still takes from the guest.
+      for index in [2 * i + 1, 2 * i] {
+        do {
+          if let state = try stop(index) { states.append(state) }
+        } catch {
+          // A worker that is stuck in it keeps the vring with its memory; nobody else enters it.
+          failure = error
         }
-        pair.worker.detach(pair)
-      } catch {
-        // A worker that is stuck in it keeps the pair with its memory; nobody else enters it.
-        failure = error
       }
+      if failure == nil { pair.worker.detach(pair) }
     }
     if let failure { throw failure }
     memory = nil
@@ -94,12 +94,10 @@ final class SoftwareNetDevice: Device {
   func setVring(_ description: VringDescription, enabled: Bool) throws {
     // Before configure nothing runs, and configure repeats it.
     guard memory != nil else { return }
-    let isRunning = try change(description.index) { vring, pair, isTransmit -> Bool in
+    let isRunning = try change(description.index) { vring, pair, source -> Bool in
       guard var running = vring else { return false }
       if running.kick !== description.kick {
-        if let kick = description.kick {
-          try pair.worker.watch(kick, of: pair, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
-        }
+        if let kick = description.kick { try pair.worker.watch(kick, of: pair, source: source) }
         if let kick = running.kick { pair.worker.unwatch(kick) }
       }
       let isNewCall = running.call !== description.call
@@ -130,39 +128,41 @@ final class SoftwareNetDevice: Device {
 
   // MARK: Vrings
 
+  /// Changes a vring between two bursts.
   private func change<Result>(
-    _ index: Int, _ body: (inout NetVring?, NetPair, _ isTransmit: Bool) throws -> Result
+    _ index: Int, _ body: (inout NetVring?, NetPair, _ source: Int) throws -> Result
   ) throws -> Result {
     let pair = pairs[index / 2]
-    let isTransmit = index % 2 == 1
-    return try pair.change { state in
-      isTransmit ? try body(&state.rings.transmit, pair, true) : try body(&state.rings.receive, pair, false)
+    // A worker that met the pair while the vring was closed has passed it over.
+    defer { pair.worker.nudge() }
+    return try vring(index).change { vring in
+      try body(&vring, pair, index % 2 == 1 ? NetPair.transmitSource : NetPair.receiveSource)
     }
   }
 
-  private func start(_ vring: DeviceSetup.Vring) throws {
+  private func vring(_ index: Int) -> OwnedVring {
+    index % 2 == 1 ? pairs[index / 2].transmit : pairs[index / 2].receive
+  }
+
+  private func start(_ setup: DeviceSetup.Vring) throws {
     guard let memory else { return }
-    let index = vring.description.index
-    let pair = pairs[index / 2]
-    let counters = index % 2 == 1 ? pair.transmitCounters : pair.receiveCounters
+    let index = setup.description.index
     let running: NetVring
     do {
-      running = try NetVring(vring, features: features, memory: memory, counters: counters)
+      running = try NetVring(
+        setup, features: features, memory: memory, counters: vring(index).counters, observer: observer)
     } catch {
       throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
     }
-    let observer = observer
-    try pair.change { state in
+    try change(index) { vring, pair, source in
       if let kick = running.kick {
         do {
-          try pair.worker.watch(
-            kick, of: pair, source: index % 2 == 1 ? NetPair.transmitSource : NetPair.receiveSource)
+          try pair.worker.watch(kick, of: pair, source: source)
         } catch {
           throw DatapathError(.badVring, "the kick descriptor of vring \(index) cannot be watched: \(error)")
         }
       }
-      if index % 2 == 1 { state.rings.transmit = running } else { state.rings.receive = running }
-      state.observer = observer
+      vring = running
     }
     // The guest may wait for a call that whoever served the ring before did not live to make.
     running.callOnce()
@@ -195,6 +195,6 @@ private struct SoftwareNetStatistics: DeviceStatistics {
   let pairs: [NetPair]
 
   var vrings: [VringStatistics] {
-    pairs.flatMap { [$0.receiveCounters.snapshot, $0.transmitCounters.snapshot] }
+    pairs.flatMap { [$0.receive.counters.snapshot, $0.transmit.counters.snapshot] }
   }
 }

@@ -12,17 +12,21 @@ internal import VDPA
   // this object; every access is atomic.
   nonisolated(unsafe) private let words: UnsafeMutablePointer<UInt32>
   // Touched by the worker between taking and leaving, and by the others while it is closed and nobody is in a burst.
-  nonisolated(unsafe) private var state: State
+  // Behind a pointer, because a stored property costs the run time's exclusivity check, which knows nothing of this.
+  nonisolated(unsafe) private let state: UnsafeMutablePointer<State>
   private let changing = Mutex(())
 
   init(_ state: consuming sending State) {
     unsafe words = .allocate(capacity: 32)
     unsafe words.initialize(repeating: 0, count: 32)
-    unsafe self.state = state
+    unsafe self.state = .allocate(capacity: 1)
+    unsafe self.state.initialize(to: state)
   }
 
   deinit {
     unsafe words.deallocate()
+    unsafe state.deinitialize(count: 1)
+    unsafe state.deallocate()
   }
 
   /// Works on the state, on the thread of its one worker.
@@ -35,7 +39,7 @@ internal import VDPA
       leave()
       return nil
     }
-    let result = unsafe body(&state)
+    let result = unsafe body(&state.pointee)
     leave()
     return result
   }
@@ -69,7 +73,7 @@ internal import VDPA
         _ = unsafe clinux_futex_wait(words, 1, Int64(end - now))
       }
       defer { unsafe clinux_store_release_u32(words + 16, 0) }
-      return unsafe try body(&state)
+      return unsafe try body(&state.pointee)
     }
   }
 }

@@ -13,7 +13,8 @@ final class RingsUnderTest {
   private static let ringBytes: UInt64 = 0x8000
 
   let memory: GuestMemory
-  var rings = NetPair.Rings()
+  var receive: NetVring?
+  var transmit: NetVring?
   private var drivers: [DriverRing] = []
   private var posted = [0, 0]
   private let receiveLength: UInt32
@@ -21,7 +22,11 @@ final class RingsUnderTest {
   /// - Parameters:
   ///   - features: What the driver has accepted.
   ///   - receiveLength: The length of each receive buffer in bytes, at most 512.
-  init(features: Features = [.version1, .netMergeableBuffers], receiveLength: UInt32 = 512) throws {
+  ///   - observer: Who hears of broken rings.
+  init(
+    features: Features = [.version1, .netMergeableBuffers], receiveLength: UInt32 = 512,
+    observer: (any DeviceObserver)? = nil
+  ) throws {
     self.receiveLength = receiveLength
     let descriptor = unsafe clinux_memfd("rings")
     guard descriptor >= 0 else { throw Errno(rawValue: -descriptor) }
@@ -48,10 +53,10 @@ final class RingsUnderTest {
       vrings.append(
         try NetVring(
           DeviceSetup.Vring(description, isEnabled: true), features: features, memory: memory,
-          counters: VringCounters()))
+          counters: VringCounters(), observer: observer))
     }
-    rings.receive = vrings[0]
-    rings.transmit = vrings[1]
+    receive = vrings[0]
+    transmit = vrings[1]
   }
 
   private func buffer(_ ring: Int) -> UInt64 {
@@ -97,6 +102,11 @@ final class RingsUnderTest {
     return payloads
   }
   private var collected = 0
+
+  /// Announces more packets than the ring has descriptors, as no correct driver does.
+  func breakTransmitRing() throws {
+    drivers[1].area.publishAvailIndex(UInt16(RingsUnderTest.size + 1))
+  }
 
   /// How many of the packets sent have been returned since the last time.
   func returned() throws -> Int {
