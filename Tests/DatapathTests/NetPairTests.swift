@@ -78,7 +78,7 @@ struct NetPairTests {
     let observer = Observer()
     let guest = try RingsUnderTest(observer: observer)
     guest.offer(4)
-    try guest.breakTransmitRing()
+    guest.breakTransmitRing()
     try withPair(guest, port: SinkPort()) { pair in
       for _ in 0..<3 { #expect(pair.serve(burst, isPolled: false) == 0) }
       let reports = observer.reports.withLock { $0 }
