@@ -4,8 +4,9 @@ import Foundation
 package enum ListeningSocket {
   /// Reads /proc/net/unix, where a listening socket has the flag __SO_ACCEPTCON.
   package static func exists(at path: String) -> Bool {
-    guard let table = try? String(contentsOfFile: "/proc/net/unix", encoding: .utf8) else { return false }
-    return table.split(separator: "\n").dropFirst().contains { line in
+    guard let table = FileManager.default.contents(atPath: "/proc/net/unix") else { return false }
+    // Names in the abstract namespace are any bytes, also of sockets that are no business of ours.
+    return String(decoding: table, as: UTF8.self).split(separator: "\n").dropFirst().contains { line in
       // Num RefCount Protocol Flags Type St Inode Path
       let fields = line.split(separator: " ", maxSplits: 7, omittingEmptySubsequences: true)
       guard fields.count == 8, fields[7] == path, let flags = UInt32(fields[3], radix: 16) else { return false }

@@ -1,4 +1,6 @@
 import Foundation
+import Glibc
+import SystemPackage
 import Testing
 
 @testable import Peers
@@ -15,5 +17,33 @@ struct ListeningSocketTests {
       }
       #expect(error.description.contains("sh exited with 1"))
     }
+  }
+
+  @Test("A socket is found beside others whose names are no text")
+  func otherNames() throws {
+    let scratch = try ScratchDirectory()
+    // In the abstract namespace a name begins with a zero and may go on with any bytes.
+    let (listening, other) = (
+      try Self.socket(named: Array(scratch.file("sock").utf8)), try Self.socket(named: [0, 0xff, 0xfe])
+    )
+    defer { for socket in [listening, other] { close(socket) } }
+    #expect(!ListeningSocket.exists(at: scratch.file("sock")))
+    #expect(listen(listening, 1) == 0)
+    #expect(ListeningSocket.exists(at: scratch.file("sock")))
+  }
+
+  private static func socket(named name: [UInt8]) throws -> Int32 {
+    let socket = Glibc.socket(AF_UNIX, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+    guard socket >= 0 else { throw Errno(rawValue: errno) }
+    var address = sockaddr_un()
+    address.sun_family = sa_family_t(AF_UNIX)
+    // The name is shorter than its place.
+    unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: name) }
+    let length = socklen_t(MemoryLayout<sa_family_t>.size + name.count)
+    let result = unsafe withUnsafePointer(to: &address) { pointer in
+      unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(socket, $0, length) }
+    }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+    return socket
   }
 }

@@ -24,7 +24,8 @@ struct SimulatorDriverTests {
     #expect(attributes.maxRingSize == 256)
     #expect(attributes.startsAnywhere && attributes.completesInOrder && attributes.operationsMayBlock)
     let offered: Features = [
-      .version1, .anyLayout, .netMergeableBuffers, .netMAC, .netStatus, .netMTU, .netControlQueue, .netMultiqueue,
+      .version1, .anyLayout, .indirectDescriptors, .eventIndex, .packedRing, .inOrder, .netMergeableBuffers, .netMAC,
+      .netStatus, .netMTU, .netControlQueue, .netMultiqueue,
     ]
     #expect(attributes.features == offered)
     #expect(attributes.protocolFeatures == [.multiqueue, .replyAck, .status, .memorySlots])

@@ -267,8 +267,11 @@ struct BadMessagesTests {
           Message(request, Self.file(0), [.pipe], .running, log: "is not an eventfd"),
         ]
       }
-      for size: UInt32 in [0, 3, 65, 65536, .max] {
+      for size: UInt32 in [3, 65] {
         messages.append(Message(.setVringNum, Self.state(0, size), log: "a power of two from 1 to 32768"))
+      }
+      for size: UInt32 in [0, 32769, 65536, .max] {
+        messages.append(Message(.setVringNum, Self.state(0, size), log: "is not from 1 to 32768"))
       }
       messages += [
         Message(.setVringBase, Self.state(0, 65536), log: "does not fit into 16 bits"),
