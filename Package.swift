@@ -42,10 +42,12 @@ let package = Package(
     .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
     // A C target and not a system library: CPCI.h says why.
     .target(name: "CPCI", linkerSettings: [.linkedLibrary("pci")]),
+    // A C target and not a system library: CUring.h says why.
+    .target(name: "CUring", cSettings: [.define("_GNU_SOURCE")], linkerSettings: [.linkedLibrary("uring")]),
     .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
     .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: fuzzed),
     .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
-    .target(name: "Datapath", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: fuzzed),
+    .target(name: "Datapath", dependencies: ["CLinux", "CUring", "Virtio", "VDPA", system], swiftSettings: fuzzed),
     .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
     .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
     .target(

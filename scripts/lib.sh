@@ -14,7 +14,7 @@ fail() {
 
 # What a Swift toolchain needs to compile, link and fetch on Debian, and what this package is built with.
 build_packages=(binutils ca-certificates g++ git libc6-dev libcurl4 libncurses6 libsqlite3-0 libxml2 tzdata
-  libpci-dev libudev-dev pkg-config)
+  libpci-dev libudev-dev liburing-dev pkg-config)
 # The front-end that drives the sockets: DPDK's testpmd with its drivers.
 peer_packages=(dpdk-dev)
 # What the tests look at machines with.

@@ -2,11 +2,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -129,6 +132,63 @@ int clinux_set_status_flags(int fd, int flags) { return fcntl(fd, F_SETFL, flags
 int clinux_duplicate(int fd) {
   int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy < 0 ? -errno : copy;
+}
+
+int clinux_examine_medium(int fd, clinux_medium *medium) {
+  struct stat s;
+  if (fstat(fd, &s) < 0) return -errno;
+  *medium = (clinux_medium){.is_regular = S_ISREG(s.st_mode), .is_block_device = S_ISBLK(s.st_mode)};
+  if (medium->is_regular) {
+    medium->size = (uint64_t)s.st_size;
+    medium->logical_block = 512;
+    // More than a page is what the file system likes best (a stripe, a network's transfer) and not what it writes.
+    medium->physical_block = medium->minimum_io = s.st_blksize < 4096 ? (uint32_t)s.st_blksize : 4096;
+    medium->optimal_io = s.st_blksize > 4096 ? (uint32_t)s.st_blksize : 0;
+  } else if (medium->is_block_device) {
+    int logical = 0;
+    unsigned physical = 0, minimum = 0, optimal = 0;
+    if (ioctl(fd, BLKGETSIZE64, &medium->size) < 0 || ioctl(fd, BLKSSZGET, &logical) < 0) return -errno;
+    // Hints, which a device may be without.
+    if (ioctl(fd, BLKPBSZGET, &physical) < 0) physical = (unsigned)logical;
+    if (ioctl(fd, BLKIOMIN, &minimum) < 0) minimum = physical;
+    if (ioctl(fd, BLKIOOPT, &optimal) < 0) optimal = 0;
+    medium->logical_block = (uint32_t)logical;
+    medium->physical_block = physical;
+    medium->minimum_io = minimum;
+    medium->optimal_io = optimal;
+  }
+  return 0;
+}
+
+int clinux_lock(int fd, bool exclusive) {
+  // A length of 0 is all of the file, whatever its size becomes.
+  struct flock lock = {.l_type = exclusive ? F_WRLCK : F_RDLCK, .l_whence = SEEK_SET};
+  if (fcntl(fd, F_OFD_SETLK, &lock) == 0) return 0;
+  return errno == EACCES ? -EAGAIN : -errno;
+}
+
+ssize_t clinux_readv(int fd, const struct iovec *vectors, int count, uint64_t offset) {
+  ssize_t n = preadv(fd, vectors, count, (off_t)offset);
+  return n < 0 ? -errno : n;
+}
+
+ssize_t clinux_writev(int fd, const struct iovec *vectors, int count, uint64_t offset, bool durable) {
+  ssize_t n = pwritev2(fd, vectors, count, (off_t)offset, durable ? RWF_DSYNC : 0);
+  return n < 0 ? -errno : n;
+}
+
+int clinux_sync(int fd) { return fdatasync(fd) < 0 ? -errno : 0; }
+
+_Static_assert(CLINUX_PUNCH_HOLE == (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE), "fallocate(2)");
+_Static_assert(CLINUX_ZERO_RANGE == (FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE), "fallocate(2)");
+
+int clinux_allocate(int fd, int mode, uint64_t offset, uint64_t length) {
+  return fallocate(fd, mode, (off_t)offset, (off_t)length) < 0 ? -errno : 0;
+}
+
+int clinux_discard(int fd, uint64_t offset, uint64_t length) {
+  uint64_t range[2] = {offset, length};
+  return ioctl(fd, BLKDISCARD, range) < 0 ? -errno : 0;
 }
 
 // Only async-signal-safe calls: the child of a process with threads may hold any of their locks.

@@ -13,6 +13,8 @@ public struct DatapathError: Error, Sendable, CustomStringConvertible {
     public static let unsupportedType = Code(rawValue: "unsupportedType")
     /// A vring cannot be served as described.
     public static let badVring = Code(rawValue: "badVring")
+    /// A file cannot be the medium of a block device.
+    public static let badFile = Code(rawValue: "badFile")
     /// A worker did not leave a queue in time.
     public static let stuck = Code(rawValue: "stuck")
     /// The system refused a thread or a descriptor.

@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 
@@ -62,6 +63,43 @@ int clinux_status_flags(int fd);
 int clinux_set_status_flags(int fd, int flags);
 /// fcntl(F_DUPFD_CLOEXEC). Returns the new descriptor or -errno.
 int clinux_duplicate(int fd);
+
+// MARK: Files that are a medium
+//
+// None of these retries: who calls them has to know of EINTR anyway.
+
+/// What a file is, as far as a block device on top of it has to know. Sizes in bytes.
+typedef struct clinux_medium {
+  /// A regular file, or a block device; neither for anything else.
+  bool is_regular, is_block_device;
+  uint64_t size;
+  /// The unit that the medium is addressed in and the one that it is written in. A file has the sector and its file
+  /// system's block, a page at most.
+  uint32_t logical_block, physical_block;
+  /// The least size of an access that is worth while, and the best one; 0 when there is none.
+  uint32_t minimum_io, optimal_io;
+} clinux_medium;
+
+/// Returns 0 or -errno.
+int clinux_examine_medium(int fd, clinux_medium *medium);
+/// Locks all of a file for as long as its open file description lives, against others who do, in this process too
+/// (F_OFD_SETLK). Returns 0, or -EAGAIN when somebody has a lock that excludes it, or -errno.
+int clinux_lock(int fd, bool exclusive);
+/// preadv(2). Returns the byte count or -errno.
+ssize_t clinux_readv(int fd, const struct iovec *vectors, int count, uint64_t offset);
+/// pwritev2(2); `durable` has it on stable storage when it returns (RWF_DSYNC). Returns the byte count or -errno.
+ssize_t clinux_writev(int fd, const struct iovec *vectors, int count, uint64_t offset, bool durable);
+/// fdatasync(2). Returns 0 or -errno.
+int clinux_sync(int fd);
+/// fallocate(2). Returns 0 or -errno.
+int clinux_allocate(int fd, int mode, uint64_t offset, uint64_t length);
+/// ioctl(BLKDISCARD). Returns 0 or -errno.
+int clinux_discard(int fd, uint64_t offset, uint64_t length);
+
+/// fallocate(2): frees the space, which reads as zeroes from then on; the size stays.
+#define CLINUX_PUNCH_HOLE 0x03
+/// fallocate(2): what is there reads as zeroes from then on and keeps its space; the size stays.
+#define CLINUX_ZERO_RANGE 0x11
 
 #define CLINUX_TMPFS_MAGIC 0x01021994
 #define CLINUX_HUGETLBFS_MAGIC 0x958458f6

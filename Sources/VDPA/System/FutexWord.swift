@@ -23,6 +23,12 @@ internal import CLinux
     _ = unsafe clinux_futex_wake(word, CInt.max)
   }
 
+  /// Changes the word and wakes one of those who wait, when any of them will do.
+  package func signalOne() {
+    _ = unsafe clinux_add_u32(word, 1)
+    _ = unsafe clinux_futex_wake(word, 1)
+  }
+
   /// Sleeps until the word differs from `seen`, or is changed, or the time has passed, or for no reason.
   ///
   /// - Parameters:

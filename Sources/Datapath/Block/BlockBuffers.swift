@@ -1,0 +1,27 @@
+internal import Glibc
+
+/// The memory of one block request: bytes that the device reads, then room for those that it writes, cut up in any way.
+/// The request is given back to the guest when it is let go of. A ``Chain``, but for tests without a ring.
+protocol BlockBuffers: ~Copyable {
+  /// How many bytes the device may read.
+  var readableBytes: Int { get }
+  /// How many bytes the device may write.
+  var writableBytes: Int { get }
+  /// How many bytes it has written, from the first on: what the guest is told.
+  var writtenBytes: Int { get set }
+
+  /// Copies bytes that the device may read; nil when there are not that many.
+  func read(at offset: Int, count: Int) -> [UInt8]?
+
+  /// Writes bytes; false when there is no room for all.
+  @discardableResult
+  mutating func write(_ bytes: [UInt8], at offset: Int) -> Bool
+
+  /// Adds where bytes to be read are in this process; false when there are not that many.
+  @unsafe func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
+
+  /// Adds where there is room for bytes in this process; false when there is not that much.
+  @unsafe func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
+}
+
+extension Chain: BlockBuffers {}

@@ -1,0 +1,93 @@
+internal import Synchronization
+internal import VDPA
+
+/// Threads that do file operations one by one, for all queues of a block device: what there is where io_uring is not.
+///
+/// They end when the last who can give them work lets go of this object.
+final class BlockThreads: Sendable {
+  private struct Job: Sendable {
+    var operation: BlockOperation
+    var completions: BlockCompletions
+  }
+
+  private struct State {
+    var jobs: [Job] = []
+    /// The first job that nobody has taken.
+    var next = 0
+    var isStopping = false
+  }
+
+  /// What the threads themselves hold, so that none of them can be the last to hold their owner, whose end waits for
+  /// theirs.
+  private final class Work: Sendable {
+    let file: OwnedFD
+    let state = Mutex(State())
+    let signal = FutexWord()
+
+    init(file: OwnedFD) { self.file = file }
+
+    func run() {
+      while true {
+        let seen = signal.value
+        let (job, isStopping) = state.withLock { state -> (Job?, Bool) in
+          guard state.next < state.jobs.count else {
+            state.jobs.removeAll(keepingCapacity: true)
+            state.next = 0
+            return (nil, state.isStopping)
+          }
+          defer { state.next += 1 }
+          return (state.jobs[state.next], false)
+        }
+        if let job {
+          let result = job.operation.perform(on: file)
+          job.completions.add(BlockCompletion(tag: job.operation.tag, result: result))
+        } else if isStopping {
+          return
+        } else {
+          signal.wait(whileEqualTo: seen, nanoseconds: -1)
+        }
+      }
+    }
+  }
+
+  private let work: Work
+  private let threads: [PinnedThread]
+
+  /// How many operations are done at the same time, unless said otherwise.
+  static let usualCount = 8
+
+  /// Starts the threads.
+  ///
+  /// - Parameters:
+  ///   - count: How many operations are done at the same time.
+  ///   - file: What they are done on.
+  /// - Throws: ``DatapathError`` `system`, when the system has no thread left.
+  init(count: Int = BlockThreads.usualCount, file: OwnedFD) throws(DatapathError) {
+    let work = Work(file: file)
+    var threads: [PinnedThread] = []
+    do {
+      for i in 0..<count { threads.append(try PinnedThread(name: "vdpa-block-\(i)") { work.run() }) }
+    } catch {
+      BlockThreads.end(work, threads)
+      throw DatapathError(.system, "a thread for the file of a block device could not be started: \(error)")
+    }
+    self.work = work
+    self.threads = threads
+  }
+
+  deinit { BlockThreads.end(work, threads) }
+
+  private static func end(_ work: Work, _ threads: [PinnedThread]) {
+    work.state.withLock { $0.isStopping = true }
+    work.signal.signal()
+    for thread in threads { thread.join() }
+  }
+
+  /// Does operations; each is added to `completions` when it has ended.
+  func run(_ operations: [BlockOperation], _ completions: BlockCompletions) {
+    work.state.withLock { state in
+      for operation in operations { state.jobs.append(Job(operation: operation, completions: completions)) }
+    }
+    for _ in 0..<min(operations.count, threads.count) { work.signal.signalOne() }
+  }
+}

@@ -1,0 +1,112 @@
+internal import Glibc
+
+/// The memory of one request's data, as the vectors of system calls, at a place that stays: the kernel and other threads
+/// read them while an operation is under way.
+///
+/// Belongs to the request, which has one operation under way at a time and changes the vectors only between two.
+@safe final class BlockVectors: @unchecked Sendable {
+  /// Vectors that one operation is given: what the kernel has not done of them is given to the next.
+  @safe struct Part: @unchecked Sendable {
+    // Valid until the vectors are changed, which waits for the operation's end.
+    let start: UnsafePointer<iovec>?
+    let count: Int
+    /// The length in bytes.
+    let length: Int
+
+    /// No memory at all.
+    static let none = unsafe Part(start: nil, count: 0, length: 0)
+  }
+
+  /// The most vectors that a system call takes (`UIO_MAXIOV`).
+  static let maxCount = 1024
+  /// The capacity that is kept when the vectors are let go of.
+  private static let keptCapacity = 256
+
+  // Allocated and freed by this object alone.
+  private var vectors: UnsafeMutablePointer<iovec>
+  private var capacity: Int
+  private var first = 0
+  private var end = 0
+
+  init() {
+    capacity = 4
+    unsafe vectors = .allocate(capacity: 4)
+  }
+
+  deinit {
+    unsafe vectors.deallocate()
+  }
+
+  /// Takes over pieces of memory, which have to stay until nothing is under way. Empty ones are left out: an operation
+  /// that does nothing looks like the end of the file.
+  func set(_ pieces: [iovec]) {
+    (first, end) = (0, 0)
+    if unsafe pieces.count > capacity { unsafe grow(to: pieces.count) }
+    for i in unsafe pieces.indices where unsafe pieces[i].iov_len > 0 {
+      unsafe vectors[end] = pieces[i]
+      end += 1
+    }
+  }
+
+  /// Takes zeroes of that many bytes.
+  func setZeroes(_ count: Int) {
+    first = 0
+    end = (count + ZeroBytes.count - 1) / ZeroBytes.count
+    if end > capacity { grow(to: end) }
+    for i in 0..<end {
+      unsafe vectors[i] = iovec(
+        iov_base: ZeroBytes.start, iov_len: min(ZeroBytes.count, count - i * ZeroBytes.count))
+    }
+  }
+
+  /// Lets go of the memory.
+  func clear() {
+    (first, end) = (0, 0)
+    guard capacity > BlockVectors.keptCapacity else { return }
+    unsafe vectors.deallocate()
+    capacity = BlockVectors.keptCapacity
+    unsafe vectors = .allocate(capacity: capacity)
+  }
+
+  private func grow(to needed: Int) {
+    unsafe vectors.deallocate()
+    capacity = max(needed, 2 * capacity)
+    unsafe vectors = .allocate(capacity: capacity)
+  }
+
+  /// What one operation can be given of what is left.
+  var next: Part {
+    let count = min(end - first, BlockVectors.maxCount)
+    var length = 0
+    // Their sum is no more than a request's length, which fits.
+    for i in first..<first + count { unsafe length += vectors[i].iov_len }
+    return unsafe Part(start: vectors + first, count: count, length: length)
+  }
+
+  /// Goes on behind the first `bytes` of what is left, which has at least as many.
+  func advance(by bytes: Int) {
+    var rest = bytes
+    while first < end {
+      let length = unsafe vectors[first].iov_len
+      guard rest < length else {
+        rest -= length
+        first += 1
+        continue
+      }
+      unsafe vectors[first].iov_base += rest
+      unsafe vectors[first].iov_len -= rest
+      return
+    }
+  }
+}
+
+/// Zeroes to write where a file cannot make them itself.
+@safe private enum ZeroBytes {
+  static let count = 65536
+  // Written once, here, and only read from then on; never freed.
+  nonisolated(unsafe) static let start: UnsafeMutableRawPointer = {
+    let bytes = UnsafeMutableRawPointer.allocate(byteCount: count, alignment: 4096)
+    unsafe bytes.initializeMemory(as: UInt8.self, repeating: 0, count: count)
+    return unsafe bytes
+  }()
+}
