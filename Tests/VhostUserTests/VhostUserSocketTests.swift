@@ -1,4 +1,5 @@
 import Datapath
+import Foundation
 import FrontEndTestSupport
 import Logging
 import SimulatorEngine
@@ -192,6 +193,28 @@ struct VhostUserSocketTests {
     try world.socket().bind(world.device(0))
   }
 
+  @Test("A block device's file is its own, also while the number of its queues is changed, until the socket goes")
+  func file() throws {
+    let world = try World()
+    let path = world.folder.path("disk.img")
+    try Data(count: 4096).write(to: URL(fileURLWithPath: path))
+    var socket: VhostUserSocket? = world.socket(type: .block, ["blk-file": path])
+    for count in [1, 4, 2] {
+      try socket?.setQueueCount(count)
+      #expect(try socket?.queueCount == count)
+      #expect(try socket?.protocolFeatures.contains(.configuration) == true)
+      let error = try #require(throws: VDPAError.self) {
+        try world.socket("vm1.sock", type: .block, ["blk-file": path]).start()
+      }
+      #expect(error.description.contains("\(path): it is in use already"), "\(error)")
+    }
+    #expect(throws: VDPAError.self) { try socket?.setQueueCount(257) }
+    #expect(try socket?.queueCount == 2)
+    socket = nil
+    let next = world.socket("vm1.sock", type: .block, ["blk-file": path, "read-only": "true"])
+    #expect(try next.features.contains(.blockReadOnly))
+  }
+
   @Test("What was restricted for one device is checked against the next")
   func rebound() throws {
     let world = try World()
@@ -299,6 +322,7 @@ struct VhostUserSocketTests {
     case .ready: "ready"
     case .notReady: "notReady"
     case .vringBroken(let index, _): "broken \(index)"
+    case .requestsFail(let index, _): "requests fail \(index)"
     case .deviceFailed: "failed"
     case .disconnected: "disconnected"
     }

@@ -178,7 +178,8 @@ final class ChainQueue: WorkerClient {
     } catch {
       throw DatapathError(.badVring, "\(name) cannot be served: \(error)")
     }
-    try device.start(queue: index)
+    try device.start(
+      queue: index, context: QueueContext(queue: index, features: features, observer: observer))
     worker.attach(self)
     do {
       try worker.watch(finished, of: self, source: ChainQueue.finishedSource)

@@ -37,7 +37,7 @@ final class SoftwareChainDevice: Device {
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
       vringControl: self, configuration: device.configuration.isEmpty ? nil : self,
-      statistics: ChainStatistics(queues: queues))
+      statistics: ChainStatistics(queues.map(\.counters)))
   }
 
   // MARK: Operations
@@ -110,9 +110,11 @@ extension SoftwareChainDevice: ConfigurationSpace {
   var bytes: [UInt8] { device.configuration }
 }
 
-/// The counters of a device's queues.
+/// The counters of a device's queues. Who holds them does not hold the device, and with it what that is made of.
 private struct ChainStatistics: DeviceStatistics {
-  let queues: [ChainQueue]
+  private let counters: [VringCounters]
 
-  var vrings: [VringStatistics] { queues.map(\.counters.snapshot) }
+  init(_ counters: [VringCounters]) { self.counters = counters }
+
+  var vrings: [VringStatistics] { counters.map(\.snapshot) }
 }

@@ -18,7 +18,7 @@ public import Virtio
 ///
 /// ``process(_:queue:)`` and ``service(queue:)`` of one queue are called by one thread at a time; those of different queues
 /// at the same time, if there are several workers. They must not block, and must not call the engine, the registry or a
-/// socket. ``start(queue:)`` and ``stop(queue:)`` may block.
+/// socket. ``start(queue:context:)`` and ``stop(queue:)`` may block.
 public protocol SoftwareDevice: Sendable {
   /// What kind of device it is (virtio 1.2, §5).
   var type: DeviceType { get }
@@ -43,13 +43,17 @@ public protocol SoftwareDevice: Sendable {
   func service(queue: Int) -> Int
 
   /// A descriptor that becomes readable when ``service(queue:)`` has something to do; nil when there is never anything to
-  /// wait for. It is watched edge-triggered and never read. Asked for once, after ``start(queue:)``.
+  /// wait for. It is watched edge-triggered and never read. The same one from ``start(queue:context:)`` to
+  /// ``stop(queue:)``.
   func wakeup(queue: Int) -> OwnedFD?
 
   /// A ring is about to be served for the first time, or again after ``stop(queue:)``.
   ///
+  /// - Parameters:
+  ///   - queue: The index of the ring.
+  ///   - context: What its driver has accepted, and whom to tell of trouble.
   /// - Throws: Any error; the ring is then not served.
-  func start(queue: Int) throws
+  func start(queue: Int, context: QueueContext) throws
 
   /// A ring is no longer served, and all its chains have been returned.
   func stop(queue: Int)
@@ -67,7 +71,7 @@ extension SoftwareDevice {
   /// Nothing to wait for.
   public func wakeup(queue: Int) -> OwnedFD? { nil }
   /// Nothing to prepare.
-  public func start(queue: Int) throws {}
+  public func start(queue: Int, context: QueueContext) throws {}
   /// Nothing to put away.
   public func stop(queue: Int) {}
 }

@@ -5,14 +5,16 @@ public import Virtio
 /// The software datapath: engine −1, which makes a device for each socket that claims one.
 ///
 /// `Registry(software: SoftwareEngine())` is how it gets in. A net device takes the parameters `port` (what it does with
-/// packets, see ``PortConfiguration``), `mac` and `mtu`.
+/// packets, see ``PortConfiguration``), `mac` and `mtu`. A block device takes `blk-file` (the path of the file or block
+/// device that it is made of), `read-only`, `serial` (its name, up to 20 characters) and `io` (how the file is read and
+/// written: `uring` or `threads`; without it io_uring where there is one).
 public final class SoftwareEngine: Engine {
   /// Makes a device for a socket; it is told the socket's name, type, queues and parameters, and throws what an operator
   /// has to know when it cannot.
   public typealias Factory = @Sendable (DeviceRequest) throws -> any SoftwareDevice
 
   private let workers: [Worker]
-  private let factories = Mutex<[DeviceType: Factory]>([:])
+  private let factories = Mutex<[DeviceType: Factory]>([.block: { request in try SoftwareBlockDevice(request) }])
   /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
   private let next = Atomic<Int>(0)
 
@@ -45,7 +47,7 @@ public final class SoftwareEngine: Engine {
     if request.type == .net { return try SoftwareNetDevice(request, worker: worker) }
     guard let make = factories.withLock({ $0[request.type] }) else {
       throw DatapathError(
-        .unsupportedType, "the software datapath serves net devices; there is none of type \(request.type)")
+        .unsupportedType, "the software datapath serves net and block devices; there is none of type \(request.type)")
     }
     return try SoftwareChainDevice(try make(request), request, worker: worker)
   }

@@ -44,6 +44,8 @@ public protocol DeviceObserver: Sendable {
 public enum DeviceReport: Sendable, Hashable {
   /// A vring was found broken and is no longer served; the others go on.
   case vringBroken(index: Int, reason: String)
+  /// Requests of a vring fail, which is served all the same. Reported now and then, not for each request.
+  case requestsFail(index: Int, reason: String)
   /// The device has failed and serves nothing any more.
   case failed(reason: String)
 }

@@ -19,6 +19,9 @@ extension Session {
       let vrings = state.value.protocolState.vrings
       if vrings.indices.contains(index), let error = vrings[index].error { EventFD.signal(error) }
       emit(.vringBroken(index: index, reason: reason))
+    case .requestsFail(let index, let reason):
+      log.warning("vring \(index): \(reason)")
+      emit(.requestsFail(index: index, reason: reason))
     case .failed(let reason):
       deviceFailed(
         VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))

@@ -21,6 +21,8 @@ public enum SocketEvent: Sendable {
   case notReady(reason: String)
   /// A vring was found broken and is no longer served.
   case vringBroken(index: Int, reason: String)
+  /// Requests of a vring fail, which is served all the same; told now and then, not for each request.
+  case requestsFail(index: Int, reason: String)
   /// The device has failed.
   case deviceFailed(VDPAError)
   /// The front-end has gone, and the device is closed.

@@ -271,10 +271,11 @@ public final class VhostUserSocket: Sendable {
           .with(socket: configuration.name)
       }
       if setup.binding == .software {
-        // A software device is made with as many queues as are wanted, so another one takes its place.
-        let device = try claim(.software, queues: count)
+        // A software device is made with as many queues as are wanted, so another one takes its place. The one before
+        // goes first: what it is made of may be nobody else's while it is there, such as the file of a block device.
         setup.device?.release()
-        setup.device = device
+        setup.device = nil
+        setup.device = try claim(.software, queues: count)
       }
       let available = try attributes(&setup).queueCount
       guard count <= available else { throw lacking("\(count) queues (it has \(available))", setup.binding) }

@@ -198,6 +198,6 @@ final class KeepingDevice: SoftwareDevice {
     }
   }
 
-  func start(queue: Int) throws { starts.add(1, ordering: .relaxed) }
+  func start(queue: Int, context: QueueContext) throws { starts.add(1, ordering: .relaxed) }
   func stop(queue: Int) { stops.add(1, ordering: .relaxed) }
 }
