@@ -15,7 +15,7 @@ struct Serve: ParsableCommand {
       with --fd of a connected socket it ends when the front-end goes.
       """)
 
-  @Option(help: ArgumentHelp("The virtio device type.", valueName: "net"))
+  @Option(help: ArgumentHelp("The virtio device type (default net).", valueName: "net|block"))
   var type = "net"
 
   @Option(help: ArgumentHelp("Listen on a Unix socket at this path.", valueName: "path"))
@@ -42,7 +42,23 @@ struct Serve: ParsableCommand {
       valueName: "port"))
   var port: String?
 
-  @Option(help: ArgumentHelp("How many queue pairs (default 1).", valueName: "count"))
+  @Option(
+    help: ArgumentHelp("The file or block device that a block device is made of; it is locked.", valueName: "path"))
+  var blkFile: String?
+
+  @Flag(help: "The block device cannot be written to.")
+  var readOnly = false
+
+  @Option(help: ArgumentHelp("The block device's name for its guest, up to 20 characters.", valueName: "name"))
+  var serial: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How the file is read and written (default uring where there is io_uring, else threads).",
+      valueName: "uring|threads"))
+  var blkIo: String?
+
+  @Option(help: ArgumentHelp("How many queues, pairs of rings for net (default 1).", valueName: "count"))
   var queues: Int?
 
   @Flag(help: "Workers look for packets all the time: lowest latency, all of a CPU.")
@@ -65,7 +81,7 @@ struct Serve: ParsableCommand {
 
   func run() throws {
     if printCapabilities {
-      print(Capabilities.net)
+      print(type == "block" ? Capabilities.block : Capabilities.net)
       return
     }
     try Service(ServeSettings(self)).run()

@@ -19,8 +19,11 @@ struct ServeSettings {
   let logLevel: Logger.Level
 
   init(_ options: Serve) throws {
-    guard options.type == "net" else {
-      throw ValidationError("--type \(options.type): this program serves net devices")
+    let type: DeviceType
+    switch options.type {
+    case DeviceType.net.description: type = .net
+    case DeviceType.block.description: type = .block
+    default: throw ValidationError("--type \(options.type): this program serves net and block devices")
     }
     let endpoint: SocketConfiguration.Endpoint
     switch (options.socketPath, options.fd) {
@@ -30,13 +33,14 @@ struct ServeSettings {
     default: throw ValidationError("give one of --socket-path and --fd")
     }
     queues = options.queues ?? 1
-    guard (1...128).contains(queues) else { throw ValidationError("--queues is 1 to 128") }
+    // What a connection can name in eight bits.
+    let mostQueues = 256 / type.ringsPerQueue
+    guard (1...mostQueues).contains(queues) else {
+      throw ValidationError("--queues is 1 to \(mostQueues) for a \(type) device")
+    }
     engine = try options.engine.map(ServeSettings.engine)
     guard options.device == nil || engine != nil else {
       throw ValidationError("--device is a device of an engine: give --engine too")
-    }
-    guard options.port == nil || engine == nil else {
-      throw ValidationError("--port is for the software datapath; with --engine the device decides")
     }
     device = options.device ?? 0
     if let interval = options.stats, !(1...86400).contains(interval) {
@@ -52,9 +56,8 @@ struct ServeSettings {
     workers = WorkerConfiguration(
       mode: options.poll ? .poll : .event, cpus: try options.cpu.map(ServeSettings.cpus) ?? [])
 
-    var parameters: Parameters = [:]
-    if engine == nil { parameters["port"] = try PortConfiguration(parsing: options.port ?? "loopback").description }
-    var socket = SocketConfiguration(endpoint: endpoint, type: .net, parameters: parameters)
+    let parameters = try ServeSettings.parameters(options, type: type, isSoftware: engine == nil)
+    var socket = SocketConfiguration(endpoint: endpoint, type: type, parameters: parameters)
     if let mode = options.socketMode {
       guard let bits = UInt32(mode, radix: 8), bits <= 0o777 else {
         throw ValidationError("--socket-mode is octal permission bits, such as 0660")
@@ -67,6 +70,33 @@ struct ServeSettings {
       if parts.count == 2 { socket.group = try ServeSettings.group(parts[1]) }
     }
     self.socket = socket
+  }
+
+  /// What the device is told: a software device what it is made of, another one nothing.
+  private static func parameters(_ options: Serve, type: DeviceType, isSoftware: Bool) throws -> Parameters {
+    let ofNet: [(String, String?)] = [("--port", options.port)]
+    let ofBlock: [(String, String?)] = [
+      ("--blk-file", options.blkFile), ("--read-only", options.readOnly ? "true" : nil), ("--serial", options.serial),
+      ("--blk-io", options.blkIo),
+    ]
+    if let (name, _) = (type == .net ? ofBlock : ofNet).first(where: { $0.1 != nil }) {
+      throw ValidationError("\(name) is not for a \(type) device")
+    }
+    if !isSoftware, let (name, _) = (ofNet + ofBlock).first(where: { $0.1 != nil }) {
+      throw ValidationError("\(name) is for the software datapath; with --engine the device decides")
+    }
+    var parameters: Parameters = [:]
+    guard isSoftware else { return parameters }
+    if type == .net {
+      parameters["port"] = try PortConfiguration(parsing: options.port ?? "loopback").description
+    } else {
+      guard let file = options.blkFile else { throw ValidationError("a block device needs a file: --blk-file") }
+      parameters["blk-file"] = file
+      if options.readOnly { parameters["read-only"] = "true" }
+      parameters["serial"] = options.serial
+      parameters["io"] = options.blkIo
+    }
+    return parameters
   }
 
   /// `simulator:devices=2,queues=1`

@@ -1,6 +1,7 @@
 import Glibc
 import VDPA
 import VhostUser
+import Virtio
 
 /// Prints the counters of a socket's vrings, with the rates since the last time.
 struct StatisticsPrinter {
@@ -24,7 +25,7 @@ struct StatisticsPrinter {
       let rate = seconds > 0 ? Double(vring.packets &- before) / seconds : 0
       Swift.print(
         row(
-          ["\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"]
+          [name(index)]
             + [
               vring.packets, vring.bytes, UInt64(rate), vring.dropped, vring.kicks, vring.calls, vring.suppressedCalls,
             ]
@@ -34,6 +35,12 @@ struct StatisticsPrinter {
     fflush(nil)
     last = vrings
     lastTime = now
+  }
+
+  /// What a vring is called: that of a pair by what the guest does on it.
+  private func name(_ index: Int) -> String {
+    guard socket.configuration.type == .net else { return "vq\(index)" }
+    return "\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"
   }
 
   private func row(_ cells: [String]) -> String {

@@ -17,7 +17,27 @@ struct OptionsTests {
       (["--socket-path", "SOCK", "--fd", "3"], "give one of --socket-path and --fd"),
       (["--fd=-1"], "--fd is a descriptor's number"),
       (["--fd", "x"], "--fd"),
-      (["--socket-path", "SOCK", "--type", "block"], "--type block: this program serves net devices"),
+      (["--socket-path", "SOCK", "--type", "tape"], "--type tape: this program serves net and block devices"),
+      (["--socket-path", "SOCK", "--type", "block"], "a block device needs a file: --blk-file"),
+      (
+        ["--socket-path", "SOCK", "--type", "block", "--blk-file", "/no/such/file"],
+        "/no/such/file: it cannot be opened"
+      ),
+      (["--socket-path", "SOCK", "--type", "block", "--blk-file", "/dev/full"], "/dev/full: it is neither"),
+      (
+        ["--socket-path", "SOCK", "--type", "block", "--blk-file", "/x", "--port", "sink"], "--port is not for a block"
+      ),
+      (["--socket-path", "SOCK", "--type", "block", "--blk-file", "/x", "--queues", "257"], "--queues is 1 to 256"),
+      (
+        ["--socket-path", "SOCK", "--type", "block", "--blk-file", "/x", "--serial", "123456789012345678901"], "serial="
+      ),
+      (["--socket-path", "SOCK", "--type", "block", "--blk-file", "/x", "--blk-io", "fast"], "uring and threads"),
+      (
+        ["--socket-path", "SOCK", "--type", "block", "--blk-file", "/x", "--engine", "simulator"],
+        "--blk-file is for the software datapath"
+      ),
+      (["--socket-path", "SOCK", "--blk-file", "/x"], "--blk-file is not for a net device"),
+      (["--socket-path", "SOCK", "--read-only"], "--read-only is not for a net device"),
       (["--socket-path", "SOCK", "--queues", "0"], "--queues is 1 to 128"),
       (["--socket-path", "SOCK", "--queues", "129"], "--queues is 1 to 128"),
       (["--socket-path", "SOCK", "--device", "0"], "give --engine too"),
@@ -63,12 +83,15 @@ struct OptionsTests {
   @Test("--print-capabilities prints JSON for QEMU's conventions and ends with 0, whatever else is given")
   func capabilities() async throws {
     try await blocking {
-      for more in [[], ["--socket-path", "/no/such/folder/sock", "--queues", "0", "--type", "block"]] {
-        let (status, output) = try Daemon.run(["serve", "--print-capabilities"] + more)
-        #expect(status == .exited(0))
-        let object = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]
-        #expect(object?["type"] as? String == "net")
-        #expect(object?["features"] is [String])
+      let offered: [String: Set<String>] = ["net": [], "block": ["read-only", "blk-file"]]
+      for (type, features) in offered {
+        for more in [[], ["--socket-path", "/no/such/folder/sock", "--queues", "0"]] {
+          let (status, output) = try Daemon.run(["serve", "--type", type, "--print-capabilities"] + more)
+          #expect(status == .exited(0))
+          let object = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]
+          #expect(object?["type"] as? String == type)
+          #expect(Set(object?["features"] as? [String] ?? ["none"]) == features)
+        }
       }
     }
   }
