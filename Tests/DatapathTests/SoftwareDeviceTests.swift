@@ -51,6 +51,8 @@ private struct Reverser: SoftwareDevice {
     let attributes = guest.device.attributes
     #expect(attributes.features.isSuperset(of: [.packedRing, .indirectDescriptors, .eventIndex, .inOrder, .version1]))
     #expect(attributes.protocolFeatures.contains(.configuration) && attributes.vringCount == 1)
+    // QEMU would accept it, and never say DRIVER_OK.
+    #expect(!attributes.protocolFeatures.contains(.status))
     #expect(guest.device.capabilities.configuration?.bytes == [1, 2, 3])
   }
 
