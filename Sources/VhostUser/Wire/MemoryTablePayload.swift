@@ -22,6 +22,8 @@ package struct MemoryTablePayload: Payload {
     for _ in 0..<count {
       regions.append(try MemoryRegionPayload(from: &reader))
     }
+    // Some front-ends send a table of a fixed size: that of user mode Linux has room for two regions and often one.
+    if reader.remaining % MemoryRegionPayload.byteCount == 0 { try reader.skip(reader.remaining) }
   }
 
   package func write(to writer: inout WireWriter) {
