@@ -27,7 +27,7 @@ class Setup:
     queue_size: int = 128
 
     def needs(self) -> set[str]:
-        return self.ring.needs()
+        return self.ring.needs() | ({"back-channel"} if self.front_end == "user-mode-linux" else set())
 
 
 @dataclass

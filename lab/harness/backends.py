@@ -6,18 +6,23 @@ from pathlib import Path
 
 from .process import LabError, Process
 
-# What a reference does not offer; a case that is about it says so instead of running.
-_STORAGE_DAEMON_LACKS = {
-    "packed": "qemu-storage-daemon offers no packed ring",
-    "legacy": "qemu-storage-daemon serves no legacy driver",
-    "io-errors": "qemu-storage-daemon reads zeroes past the end of a short file",
+# What a back-end does not offer; a case that is about it says so instead of running.
+_VDPAD_LACKS = {
+    "back-channel": "vdpad has no back-channel yet; without one user mode Linux gets no interrupts",
 }
-_TESTPMD_LACKS = {
-    "control-queue": "testpmd offers a control queue and leaves it to the VMM",
+_REFERENCE_LACKS = {
+    "block": {
+        "packed": "qemu-storage-daemon offers no packed ring",
+        "legacy": "qemu-storage-daemon serves no legacy driver",
+        "io-errors": "qemu-storage-daemon reads zeroes past the end of a short file",
+    },
+    "net": {
+        "control-queue": "testpmd offers a control queue and leaves it to the VMM",
+    },
+    "entropy": {
+        "entropy": "Debian has no vhost-user back-end for entropy",
+    },
 }
-
-# The entropy cases drive the example only: no back-end of this kind is packaged.
-_ENTROPY_LACKS = {"entropy": "Debian has no vhost-user back-end for entropy"}
 
 
 @dataclass
@@ -73,9 +78,7 @@ class BackEnds:
 
     def lacks(self, needs: set[str], device: str) -> str | None:
         """Why a case with these needs cannot be run; None if it can."""
-        if self.kind == "vdpad":
-            return None
-        known = {"block": _STORAGE_DAEMON_LACKS, "net": _TESTPMD_LACKS, "entropy": _ENTROPY_LACKS}[device]
+        known = _VDPAD_LACKS if self.kind == "vdpad" else _REFERENCE_LACKS[device]
         return next((known[need] for need in sorted(needs) if need in known), None)
 
     def _next(self, name: str) -> tuple[Path, Path]:

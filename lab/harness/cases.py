@@ -37,7 +37,7 @@ class Case:
 class Result:
     case: str
     back_end: str
-    #: pass, fail, or lacks: the reference does not offer what the case is about.
+    #: pass, fail, or lacks: the back-end does not offer what the case is about.
     result: str
     seconds: float
     note: str
@@ -179,6 +179,6 @@ def report(results: list[Result], json_path: str | None) -> bool:
     lacking = sum(result.result == "lacks" for result in results)
     total = sum(result.seconds for result in results)
     print(f"\nLab: {passed} of {len(results)} cases passed"
-          + (f", {lacking} are about what the reference does not offer" if lacking else "")
+          + (f", {lacking} are about what the back-end does not offer" if lacking else "")
           + (f", failed: {' '.join(failed)}" if failed else "") + f"; {total:.0f} s")
     return not failed and passed > 0
