@@ -86,7 +86,7 @@ let package = Package(
       name: "VirtioTests", dependencies: ["CLinux", "Virtio", "NetTestSupport", system], swiftSettings: settings),
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
-      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", "NetTestSupport", system],
+      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", "NetTestSupport", "Peers", system],
       swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests",

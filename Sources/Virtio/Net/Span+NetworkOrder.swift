@@ -22,7 +22,7 @@ extension MutableSpan<UInt8> {
   }
 
   /// Copies a part of another span to `offset`; a trap if either is too short.
-  @inline(__always) mutating func copy(_ range: Range<Int>, of source: Span<UInt8>, to offset: Int) {
+  package mutating func copy(_ range: Range<Int>, of source: Span<UInt8>, to offset: Int) {
     precondition(range.lowerBound >= 0 && range.upperBound <= source.count)
     precondition(offset >= 0 && offset <= count && range.count <= count - offset)
     // Both ranges have just been checked; the spans cannot overlap, for this one is borrowed exclusively.
