@@ -87,6 +87,24 @@ import Testing
     }
   }
 
+  @Test("gso_size 0 is invalid, for every frame that could be segmented", arguments: 0..<TCPHeadersTests.frames.count)
+  func segmentSizeZero(index: Int) {
+    let frame = TCPHeadersTests.frames[index]
+    let bytes = frame.bytes
+    for ecn: UInt8 in [0, 0x80] {
+      var header = header(for: frame, size: 0)
+      header.gsoType |= ecn
+      #expect(check(header, bytes) == .invalid(.segmentSizeZero))
+    }
+    for size in [1, UInt16.max] {
+      guard case .segmentation(let found) = check(header(for: frame, size: size), bytes) else {
+        Issue.record("gso_size \(size)")
+        continue
+      }
+      #expect(found.size == Int(size) && found.count == (size == 1 ? 30 : 1))
+    }
+  }
+
   @Test("A checksum that is not that of the TCP header is not segmented", arguments: 0..<TCPHeadersTests.frames.count)
   func misplaced(index: Int) {
     let frame = TCPHeadersTests.frames[index]
