@@ -22,6 +22,8 @@ struct BlockOperation: Sendable {
   var offset: UInt64 = 0
   /// The length in bytes of a range that is freed, zeroed or discarded.
   var length: UInt64 = 0
+  /// Whether the system has asked for it to be tried again: whoever does it should rather wait now.
+  var isRetry = false
   /// What its completion is told apart by.
   var tag: UInt64 = 0
 }

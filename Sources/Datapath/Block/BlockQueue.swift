@@ -141,7 +141,7 @@ internal import Virtio
   /// Prepares the next operation of a request, or gives it back if there is none.
   private func advance(_ task: Task) {
     let sectorSize = Int(BlockConfiguration.sectorSize)
-    var operation = BlockOperation(kind: .sync, tag: UInt64(task.tag))
+    var operation = BlockOperation(kind: .sync, isRetry: task.retries > 0, tag: UInt64(task.tag))
     switch task.step {
     case .transfer:
       operation.kind = task.request.kind == .read ? .read : isWriteThrough ? .durableWrite : .write

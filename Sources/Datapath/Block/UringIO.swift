@@ -45,16 +45,16 @@ internal import VDPA
   func prepare(_ operation: BlockOperation) {
     let fd = file.rawValue
     let memory = operation.memory
-    let isLong = memory.length > UringIO.longestCopy
+    let isApart = operation.isRetry || memory.length > UringIO.longestCopy
     let isTaken: Bool
     // The vectors and what they point to stay until the operation has completed.
     switch operation.kind {
     case .read:
       isTaken = unsafe curing_readv(
-        ring, fd, memory.start, UInt32(memory.count), operation.offset, isLong, operation.tag)
+        ring, fd, memory.start, UInt32(memory.count), operation.offset, isApart, operation.tag)
     case .write, .durableWrite:
       isTaken = unsafe curing_writev(
-        ring, fd, memory.start, UInt32(memory.count), operation.offset, operation.kind == .durableWrite, isLong,
+        ring, fd, memory.start, UInt32(memory.count), operation.offset, operation.kind == .durableWrite, isApart,
         operation.tag)
     case .sync: isTaken = unsafe curing_sync(ring, fd, operation.tag)
     case .punchHole:

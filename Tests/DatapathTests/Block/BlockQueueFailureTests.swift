@@ -73,6 +73,7 @@ import Virtio
       io.results = Array(repeating: -Int(number), count: 100)
       #expect(try bench.write(0, pattern(512)) == done(.ok))
       #expect(io.operations.count == 101)
+      #expect(io.operations.map(\.isRetry) == [false] + Array(repeating: true, count: 100))
       // Progress in between is a reason to go on.
       io.results =
         Array(repeating: -Int(number), count: 100) + [256] + Array(repeating: -Int(number), count: 100)

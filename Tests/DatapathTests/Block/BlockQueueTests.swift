@@ -123,6 +123,21 @@ import Virtio
     #expect(bench.told.all.count == 1 && bench.told.all[0].contains("the device is read-only"))
   }
 
+  @Test(
+    "What decides about a request is fetched once, and its data not at all: a guest that changes it later is too late")
+  func fetchedOnce() throws {
+    let bench = try BlockQueueUnderTest(try TestFile(sectors: 64)) { try IOUnderTest.threads.make($0) }
+    let segments = (0..<3).map { BlockSegment(sector: $0, count: 1).encoded }.flatMap(\.self)
+    for (kind, more, fetched) in [
+      (.read, [], 16), (.write, pattern(512), 16), (.flush, [], 16), (.getID, [], 16), (.discard, segments, 64),
+      (.writeZeroes, segments, 64), (BlockRequest.Kind(rawValue: 99), pattern(64), 16),
+    ] as [(BlockRequest.Kind, [UInt8], Int)] {
+      // The header is the first that the arena gives away.
+      _ = try bench.run(BlockRequest(kind).encoded + more, room: 513)
+      #expect(bench.arena.copies == Dictionary(uniqueKeysWithValues: (0..<fetched).map { ($0, 1) }), "\(kind)")
+    }
+  }
+
   // MARK: Segments
 
   @Test(

@@ -12,6 +12,8 @@ import VDPA
   private let file: FileDescriptor
   private let base: UnsafeMutableRawPointer
   private var used = 0
+  /// Which bytes of the arena have been copied out of it by a request, and how often.
+  private(set) var copies: [Int: Int] = [:]
 
   init(_ count: Int = 1 << 20) throws {
     self.count = count
@@ -35,7 +37,16 @@ import VDPA
   }
 
   /// Makes all pieces free again.
-  func reset() { used = 0 }
+  func reset() {
+    used = 0
+    copies = [:]
+  }
+
+  /// What a request copies.
+  func copy(_ offset: Int, _ count: Int) -> [UInt8] {
+    for i in offset..<offset + count { copies[i, default: 0] += 1 }
+    return read(offset, count)
+  }
 
   /// Ends the memory after so many bytes: what is behind it is still mapped.
   func truncate(_ count: Int) { ftruncate(file.rawValue, off_t(count)) }
@@ -98,7 +109,7 @@ struct TestBuffers: ~Copyable, BlockBuffers {
   }
 
   func read(at offset: Int, count: Int) -> [UInt8]? {
-    TestBuffers.parts(of: readable, from: offset, count: count)?.flatMap { arena.read($0.offset, $0.count) }
+    TestBuffers.parts(of: readable, from: offset, count: count)?.flatMap { arena.copy($0.offset, $0.count) }
   }
 
   mutating func write(_ bytes: [UInt8], at offset: Int) -> Bool {

@@ -15,28 +15,45 @@ final class TestFile {
 
   let path: String
   private let file: FileDescriptor
+  private let isMade: Bool
 
   convenience init(sectors: Int = 64, in place: Place = .memory) throws {
     try self.init(bytes: sectors * 512, in: place)
   }
 
-  init(bytes: Int, in place: Place = .memory) throws {
+  convenience init(bytes: Int, in place: Place = .memory) throws {
     switch place {
     case .disk:
-      path = "/tmp/vdpa-\(getpid())-\(UInt64.random(in: 0...UInt64.max)).img"
-      file = try .open(
-        FilePath(path), .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
+      try self.init(file: "/tmp/vdpa-\(getpid())-\(UInt64.random(in: 0...UInt64.max)).img", bytes: bytes)
     case .memory:
       let descriptor = unsafe clinux_memfd("medium")
       guard descriptor >= 0 else { throw Errno(rawValue: -descriptor) }
-      file = FileDescriptor(rawValue: descriptor)
-      path = "/proc/self/fd/\(descriptor)"
+      self.init("/proc/self/fd/\(descriptor)", FileDescriptor(rawValue: descriptor), isMade: false)
+      try resize(bytes)
     }
+  }
+
+  /// A file of that path, which is made.
+  convenience init(file path: String, bytes: Int) throws {
+    let file = try FileDescriptor.open(
+      FilePath(path), .readWrite, options: [.create, .exclusiveCreate, .closeOnExec], permissions: .ownerReadWrite)
+    self.init(path, file, isMade: true)
     try resize(bytes)
   }
 
+  /// A block device.
+  convenience init(device path: String) throws {
+    self.init(path, try .open(FilePath(path), .readOnly, options: .closeOnExec), isMade: false)
+  }
+
+  private init(_ path: String, _ file: FileDescriptor, isMade: Bool) {
+    self.path = path
+    self.file = file
+    self.isMade = isMade
+  }
+
   deinit {
-    if !path.hasPrefix("/proc") { unsafe unlink(path) }
+    if isMade { unsafe unlink(path) }
     try? file.close()
   }
 
