@@ -142,6 +142,31 @@ package final class Guest {
     return Array(read(received.address, count: Int(received.length)).dropFirst(NetHeader.modernLength))
   }
 
+  // MARK: Requests
+
+  /// Gives the device a request and waits for its end.
+  ///
+  /// - Parameters:
+  ///   - bytes: What it reads; ``bufferLength`` at most.
+  ///   - room: How many bytes it may write; ``bufferLength`` at most.
+  /// - Returns: All of the room, whatever it has written.
+  /// - Throws: When it has not been given back after ten seconds.
+  package func request(_ bytes: [UInt8], room: Int, ring index: Int = 0) throws -> [UInt8] {
+    let ring = rings[index]
+    let readable = try require(ring.free.popLast(), "no buffer is left")
+    let writable = try require(ring.free.popLast(), "no buffer is left")
+    write(bytes, at: readable)
+    post(
+      ring,
+      [
+        .init(address: readable, length: UInt32(bytes.count), isWritable: false),
+        .init(address: writable, length: UInt32(room), isWritable: true),
+      ], buffer: writable)
+    _ = try require(try wait(for: ring), "the request on ring \(index) was not given back")
+    ring.free.append(readable)
+    return read(writable, count: room)
+  }
+
   /// Makes a chain available and kicks if the device wants it.
   package func post(_ ring: Ring, _ pieces: [DriverRing.Piece], buffer: UInt64) {
     guard let head = ring.driver.add(pieces) else { return }

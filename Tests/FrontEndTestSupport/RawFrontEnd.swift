@@ -3,7 +3,7 @@ import Glibc
 import SystemPackage
 package import VDPA
 package import VhostUser
-import Virtio
+package import Virtio
 
 /// A front-end that sends whatever a test wants, legal or not, and takes what comes back.
 package final class RawFrontEnd {
@@ -149,13 +149,16 @@ package final class RawFrontEnd {
   }
 
   /// What a front-end settles before rings are set up.
-  package func negotiate(protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots, .status]) throws {
+  package func negotiate(
+    features accepted: Features = [.version1, .netMergeableBuffers],
+    protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots, .status]
+  ) throws {
     let features = Features(rawValue: try ask(.getFeatures))
     send(.setOwner)
     let offered = ProtocolFeatures(rawValue: try ask(.getProtocolFeatures))
     try require(offered.isSuperset(of: protocolFeatures), "only \(offered) are offered")
     send(.setProtocolFeatures, bytes(protocolFeatures.rawValue))
-    send(.setFeatures, bytes(features.intersection([.version1, .netMergeableBuffers, .protocolFeatures]).rawValue))
+    send(.setFeatures, bytes(features.intersection(accepted.union(.protocolFeatures)).rawValue))
   }
 }
 
