@@ -41,6 +41,7 @@ extension DeviceRingTarget {
       [write(.chain, a: 0, b: 3, c: 10, d: 0), write(.offer)] + send,
       [shared, write(.offer, b: 7)] + sendLong,
       [write(.chain, a: 0, b: 255, c: 32, d: 0), write(.offer, b: 15)] + take,
+      [write(.chain, a: 0, b: 255, c: 34, d: Record.length(1)), write(.offer)] + sendLong,
       [write(.descriptor, a: 0, b: 1, c: 255, d: Record.length(20)), write(.offer)] + take,
       [write(.descriptor, a: 0, b: 3, c: 254, d: Record.length(20)), write(.offer)] + send,
       [write(.descriptor, a: 0, b: 2, d: Record.length(20)), write(.offer)] + take,

@@ -34,6 +34,7 @@ struct DriverRingRun {
   private let isAlone: Bool
   private var chains: [Chain] = []
   private var added: UInt16 = 0
+  private var collected: UInt16 = 0
 
   init(area: SplitRingArea, place: RingPlacement, memory: FuzzMemory, isAlone: Bool) {
     ring = SplitDriverRing(area: area)
@@ -101,26 +102,43 @@ struct DriverRingRun {
     return true
   }
 
+  /// What the driver has to make of what stands in the used ring.
+  private enum Used: Equatable {
+    case nothing
+    case chain(head: UInt16, length: UInt32)
+    case fault
+  }
+
+  private func expected() -> Used {
+    let waiting = memory.load(place.usedIndex, as: UInt16.self) &- collected
+    guard waiting > 0 else { return .nothing }
+    let entry = place.usedEntry(collected)
+    let (id, length) = (memory.load(entry, as: UInt32.self), memory.load(entry &+ 4, as: UInt32.self))
+    guard Int(waiting) <= heads.count, let chain = chains.first(where: { $0.isPublished && UInt32($0.head) == id }),
+      UInt64(length) <= chain.writable
+    else { return .fault }
+    return .chain(head: chain.head, length: length)
+  }
+
+  /// Takes one chain back. False when there is none.
   private mutating func collect() -> Bool {
-    let result = Oracle.bounded("collect") { Result { () throws(SplitDriverRing.DeviceFault) in try ring.collect() } }
-    check("collect")
-    switch result {
-    case .success(nil):
-      return false
-    case .success(let used?):
-      guard let i = chains.firstIndex(where: { $0.head == used.head && $0.isPublished }) else {
-        Oracle.fail("head \(used.head) came back, which the device does not have")
+    let expected = isAlone ? expected() : nil
+    let result = Oracle.bounded("collect") { () -> Used in
+      do throws(SplitDriverRing.DeviceFault) {
+        return try ring.collect().map { .chain(head: $0.head, length: $0.length) } ?? .nothing
+      } catch {
+        return .fault
       }
-      Oracle.require(UInt64(used.length) <= chains[i].writable, "\(used.length) bytes are more than there is room for")
-      chains.remove(at: i)
-      return true
-    case .failure(let fault):
-      // Nobody has put it right in the meantime.
-      if isAlone {
-        let again = Result { () throws(SplitDriverRing.DeviceFault) in try ring.collect() }
-        guard case .failure(fault) = again else { Oracle.fail("the fault \(fault) was there once and not again") }
-      }
-      return false
     }
+    check("collect")
+    if let expected { Oracle.require(result == expected, "\(result) came of what has to be \(expected)") }
+    guard case .chain(let head, let length) = result else { return false }
+    guard let i = chains.firstIndex(where: { $0.head == head && $0.isPublished }) else {
+      Oracle.fail("head \(head) came back, which the device does not have")
+    }
+    Oracle.require(UInt64(length) <= chains[i].writable, "\(length) bytes are more than there is room for")
+    chains.remove(at: i)
+    collected &+= 1
+    return true
   }
 }

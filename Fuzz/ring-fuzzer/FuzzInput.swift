@@ -34,7 +34,7 @@ struct FuzzInput {
   var records: [Record] = []
 
   /// 256 is the most that one byte addresses; the others are there for the arithmetic at the limits. 3 and 0 are no sizes.
-  static let sizes = [8, 1, 2, 4, 16, 32, 64, 128, 256, 1024, 32768, 3, 0, 16, 4, 2]
+  static let sizes = [8, 1, 2, 4, 16, 32, 64, 128, 256, 4096, 32768, 3, 0, 16, 4, 2]
 
   init() {}
 
