@@ -21,12 +21,14 @@ public struct VirtioError: Error, Sendable, CustomStringConvertible {
     public static let fileTooSmall = Code(rawValue: "fileTooSmall")
     /// A memory file is of a kind that may block or fail under the process.
     public static let wrongFileSystem = Code(rawValue: "wrongFileSystem")
-    /// A memory file could not be mapped.
+    /// Memory, or a memory file, could not be mapped.
     public static let mappingFailed = Code(rawValue: "mappingFailed")
     /// A ring's size is not one that the standard allows.
     public static let badRingSize = Code(rawValue: "badRingSize")
     /// A part of a ring is misaligned or not inside one memory region.
     public static let badRingAddress = Code(rawValue: "badRingAddress")
+    /// A packet pool cannot have that many buffers, or of that size.
+    public static let badPacketPool = Code(rawValue: "badPacketPool")
   }
 
   /// What kind of error it is.

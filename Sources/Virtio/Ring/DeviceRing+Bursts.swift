@@ -23,8 +23,9 @@ extension DeviceRing {
   private mutating func dequeue<A: RingArea>(
     _ area: A, into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int
   ) -> Int {
-    precondition(headerLength >= 0 && headerLength <= PacketBurst.lead)
+    burst.setHeaderLength(headerLength)
     let wanted = min(limit, PacketBurst.capacity - burst.count)
+    let longest = burst.limit(headerLength: headerLength)
     let hasIndirect = hasIndirect
     let segments = burst.segments
     var memory = memory
@@ -41,7 +42,7 @@ extension DeviceRing {
       segments.truncate(to: 0)
       var chain = ChainWalk()
       let reason = chain.walk(
-        area, at: position, for: .read, readLimit: PacketBurst.maxLength, writeLimit: 0, hasIndirect: hasIndirect,
+        area, at: position, for: .read, readLimit: longest, writeLimit: 0, hasIndirect: hasIndirect,
         memory: &memory, segments: segments)
       guard reason == .none else {
         fault = reason
@@ -51,7 +52,7 @@ extension DeviceRing {
         fault = .shortBuffer
         break
       }
-      let isOversized = chain.readable > PacketBurst.maxLength
+      let isOversized = chain.readable > longest
       if !isOversized { burst.gather(at: start, count: chain.readable) }
       burst.add(
         PacketBurst.Slot(
@@ -109,7 +110,8 @@ extension DeviceRing {
   package mutating func enqueueBurst(
     from burst: PacketBurst, first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
   ) -> Int {
-    precondition(first >= 0 && headerLength >= 0 && headerLength <= PacketBurst.lead)
+    precondition(first >= 0)
+    burst.setHeaderLength(headerLength)
     switch self.memory {
     case .split(let area):
       return enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable)

@@ -1,16 +1,28 @@
 internal import CLinux
 
-/// The packets of one burst, copied out of guest memory: a device works on these copies and never on shared memory.
+/// Up to 32 packets, copied out of guest memory or made by a device: rings are emptied into bursts and filled from them,
+/// and whoever works on a packet works on the copy.
 ///
-/// The bytes lie in one arena, one packet behind the other, each as [header | payload] with the payload aligned to a
-/// cache line. A burst belongs to one thread; a worker has one and uses it for all its rings.
-@safe package final class PacketBurst {
+/// The packets lie in an arena of the burst's own, or in buffers of a ``PacketPool``, each as [header | payload] with the
+/// payload aligned to a cache line. They have numbers from 0 on, which change when packets before them go.
+///
+/// A burst belongs to one thread at a time. Nothing here allocates.
+///
+/// ```swift
+/// let pool = try PacketPool(count: 4096)
+/// let burst = PacketBurst(pool), sideways = PacketBurst(pool)
+/// _ = burst.append(length: 60) { frame in for i in 0..<60 { frame[i] = 0xff } }
+/// let isWanted = burst.withPayload(of: 0) { frame in frame[12] == 0x08 }
+/// if !isWanted { burst.move(to: sideways) }  // same buffer, other burst
+/// burst.clear()
+/// ```
+@safe public final class PacketBurst {
   /// One packet.
-  package struct Slot {
+  @usableFromInline package struct Slot {
     /// Where the header starts in the arena.
-    package var start: Int = 0
+    @usableFromInline package var start: Int = 0
     /// The length of header and payload in bytes.
-    package var length: Int = 0
+    @usableFromInline package var length: Int = 0
     /// Where the chain it came from was announced.
     package var position: UInt16 = 0
     /// The id of that chain.
@@ -19,13 +31,16 @@ internal import CLinux
     package var descriptors: UInt16 = 0
     /// What has become of it.
     package var outcome: Outcome = .pending
+
+    /// Where the payload starts; the header ends there and is shorter than a cache line.
+    @inlinable var payload: Int { (start &+ 63) & ~63 }
   }
 
   /// What has become of a packet.
-  package enum Outcome: UInt8 {
+  @usableFromInline package enum Outcome: UInt8 {
     /// It is in the arena.
     case pending
-    /// It was longer than ``PacketBurst/maxLength`` and was not copied.
+    /// It was longer than the arena takes and was not copied; it has no place there.
     case oversized
     /// It was written into buffers of the guest.
     case delivered
@@ -34,13 +49,16 @@ internal import CLinux
   }
 
   /// The most packets in a burst.
-  package static let capacity = 32
-  /// The longest packet with its header, in bytes: 64 KiB of payload and headers (virtio 1.2, §5.1.6.3.1).
-  package static let maxLength = 65562
+  public static let capacity = 32
+  /// The longest payload of a packet in bytes: 64 KiB and the headers of its link (virtio 1.2, §5.1.6.3.1).
+  public static let maxPayloadLength = 65550
+  /// The longest packet with its header, in bytes.
+  package static let maxLength = maxPayloadLength + NetHeader.modernLength
   /// How many descriptors a burst visits before it ends early.
   package static let maxVisits = 4096
 
   private static let arenaBytes = 4 * 65536
+  /// The room for a header in front of a payload; the header is shorter.
   static let lead = 64
 
   /// A buffer of the guest that is about to be filled.
@@ -51,12 +69,19 @@ internal import CLinux
     let descriptors: UInt16
   }
 
+  /// Where the packets' bytes are; nil for an arena of the burst's own.
+  public let pool: PacketPool?
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
+  /// The arena, or the memory of all of the pool's buffers.
   @usableFromInline let arena: UnsafeMutableRawPointer
+  private let arenaLength: Int
   /// The buffers that one packet is scattered over; no more than there are descriptors.
   private let buffers: UnsafeMutablePointer<Buffer>
   /// Where in guest memory the packet is that is being copied.
   let segments = SegmentList()
+  /// The pool's buffers that are set aside for the packets to come, the next one last; room for those of a full burst
+  /// beside as many as are kept.
+  private let reserve: UnsafeMutablePointer<UInt32>
   // Stored properties of a class that change would cost two calls of the run time's exclusivity check each time another
   // module looks at a packet; what is behind a pointer costs a load.
   @usableFromInline let state: UnsafeMutablePointer<State>
@@ -64,54 +89,158 @@ internal import CLinux
   /// How far a burst is filled.
   @usableFromInline struct State {
     @usableFromInline var count = 0
-    @usableFromInline var end = 0
-    @usableFromInline init() {}
+    /// Where the next packet's payload goes, if that is not behind `limit`.
+    var next = PacketBurst.lead
+    var limit = PacketBurst.arenaBytes - PacketBurst.maxLength
+    /// How many buffers are in reserve.
+    var reserved = 0
+    /// The length of the headers of all packets.
+    var headerLength = NetHeader.modernLength
+    /// Whether the pool had no buffer for a packet.
+    var isStarved = false
   }
 
-  /// How many slots are in use.
-  @inlinable package internal(set) var count: Int {
-    get { unsafe state.pointee.count }
-    set { unsafe state.pointee.count = newValue }
-  }
-  /// The first free byte of the arena, a multiple of 64.
-  var end: Int {
-    get { unsafe state.pointee.end }
-    set { unsafe state.pointee.end = newValue }
-  }
-
-  /// A burst without packets; about 300 KiB, of which the system backs what is used.
-  package init() {
+  /// A burst without packets, with an arena of its own: 256 KiB, of which the system backs what is used.
+  public init() {
+    pool = nil
+    arenaLength = PacketBurst.arenaBytes
+    unsafe arena = .allocate(byteCount: arenaLength, alignment: 64)
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
-    unsafe arena = .allocate(byteCount: PacketBurst.arenaBytes, alignment: 64)
     unsafe buffers = .allocate(capacity: RingLayout.maxSize)
+    unsafe reserve = .allocate(capacity: 1)
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
   }
 
+  /// A burst without packets, whose packets will be in buffers of a pool.
+  public init(_ pool: PacketPool) {
+    self.pool = pool
+    arenaLength = pool.bytes
+    unsafe arena = pool.base
+    unsafe slots = .allocate(capacity: PacketBurst.capacity)
+    unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
+    unsafe buffers = .allocate(capacity: RingLayout.maxSize)
+    unsafe reserve = .allocate(capacity: 2 * PacketBurst.capacity)
+    unsafe state = .allocate(capacity: 1)
+    // No buffer is in reserve, so none is at hand.
+    unsafe state.initialize(to: State(limit: -1))
+  }
+
   deinit {
+    if let pool {
+      clear()
+      unsafe pool.give(state.pointee.reserved, from: reserve)
+    } else {
+      unsafe arena.deallocate()
+    }
     unsafe slots.deallocate()
-    unsafe arena.deallocate()
     unsafe buffers.deallocate()
+    unsafe reserve.deallocate()
     unsafe state.deallocate()
   }
 
-  /// Forgets all packets.
-  package func clear() {
-    count = 0
-    end = 0
-  }
-
-  /// Where a packet's header has to start so that its payload starts on a cache line, nil when the arena is full.
-  @inline(__always) func place(headerLength: Int) -> Int? {
-    let start = end &+ PacketBurst.lead &- headerLength
-    return start &+ PacketBurst.maxLength <= PacketBurst.arenaBytes ? start : nil
+  /// How many packets there are.
+  @inlinable public internal(set) var count: Int {
+    get { unsafe state.pointee.count }
+    set { unsafe state.pointee.count = newValue }
   }
 
   /// A slot's values.
   @inlinable package subscript(index: Int) -> Slot {
     precondition(index >= 0 && index < count)
     return unsafe slots[index]
+  }
+
+  // MARK: Places for packets
+
+  /// The longest packet in bytes with a header of that length.
+  @inline(__always) func limit(headerLength: Int) -> Int {
+    pool.map { $0.payloadLength &+ headerLength } ?? PacketBurst.maxLength
+  }
+
+  /// Where the next packet's header has to start so that its payload starts on a cache line, nil when the arena has no
+  /// place left.
+  @inline(__always) func place(headerLength: Int) -> Int? {
+    guard unsafe state.pointee.next <= state.pointee.limit || refill() else { return nil }
+    return unsafe state.pointee.next &- headerLength
+  }
+
+  /// Takes the place that ``place(headerLength:)`` gave, for a packet that ends at `end`.
+  @inline(__always) private func take(upTo end: Int) {
+    if pool == nil {
+      unsafe state.pointee.next = ((end &+ 63) & ~63) &+ PacketBurst.lead
+    } else {
+      unsafe state.pointee.reserved &-= 1
+      prepare()
+    }
+  }
+
+  /// Gets buffers from the pool into the reserve, which is empty.
+  @inline(never) private func refill() -> Bool {
+    guard let pool else { return false }
+    unsafe state.pointee.reserved = pool.take(PacketBurst.capacity, into: reserve)
+    prepare()
+    unsafe state.pointee.isStarved = state.pointee.reserved == 0
+    return unsafe state.pointee.reserved > 0
+  }
+
+  /// Has the next buffer of the reserve at hand.
+  @inline(__always) private func prepare() {
+    let reserved = unsafe state.pointee.reserved
+    if reserved > 0 {
+      unsafe state.pointee.next = Int(reserve[reserved &- 1]) &* PacketPool.line
+      unsafe state.pointee.limit = .max
+    } else {
+      unsafe state.pointee.limit = -1
+    }
+  }
+
+  /// Whether a packet found no buffer in the pool since the last time this was asked.
+  package func takeStarved() -> Bool {
+    defer { unsafe state.pointee.isStarved = false }
+    return unsafe state.pointee.isStarved
+  }
+
+  /// Gives the place of a packet back. The slot is the caller's to forget, and so is ``keepReserve()``.
+  @inline(__always) private func free(_ slot: Slot) {
+    guard slot.outcome != .oversized else { return }
+    let reserved = unsafe state.pointee.reserved
+    precondition(reserved < 2 * PacketBurst.capacity)
+    unsafe reserve[reserved] = UInt32(truncatingIfNeeded: slot.payload / PacketPool.line)
+    unsafe state.pointee.reserved = reserved &+ 1
+  }
+
+  /// Gives what is in the reserve beyond a full burst back to the pool.
+  @inline(__always) private func keepReserve(_ pool: PacketPool) {
+    let surplus = unsafe state.pointee.reserved &- PacketBurst.capacity
+    if surplus > 0 {
+      unsafe pool.give(surplus, from: reserve + PacketBurst.capacity)
+      unsafe state.pointee.reserved = PacketBurst.capacity
+    }
+    prepare()
+  }
+
+  /// Gives the place of one packet back. In an arena it can be used again only when all packets have gone.
+  @usableFromInline func drop(_ slot: Slot) {
+    guard let pool else { return }
+    free(slot)
+    keepReserve(pool)
+  }
+
+  /// Forgets all slots but the first `kept`, whose packets have gone or moved there.
+  @usableFromInline func keep(_ kept: Int) {
+    count = kept
+    if kept == 0 && pool == nil { unsafe state.pointee.next = PacketBurst.lead }
+  }
+
+  /// Drops all packets.
+  public func clear() {
+    if let pool {
+      for i in 0..<count { free(unsafe slots[i]) }
+      keepReserve(pool)
+    }
+    keep(0)
   }
 
   // MARK: What rings do with it
@@ -121,7 +250,7 @@ internal import CLinux
     precondition(count < PacketBurst.capacity)
     unsafe slots[count] = slot
     count &+= 1
-    if slot.outcome != .oversized { end = (slot.start &+ slot.length &+ 63) & ~63 }
+    if slot.outcome != .oversized { take(upTo: slot.start &+ slot.length) }
   }
 
   @inline(__always) func setOutcome(_ outcome: Outcome, of index: Int) {
@@ -131,7 +260,7 @@ internal import CLinux
 
   /// Copies what the segments refer to, `count` bytes in all, to where ``place(headerLength:)`` said.
   @inline(__always) func gather(at start: Int, count: Int) {
-    precondition(start >= 0 && count <= PacketBurst.maxLength && start + count <= PacketBurst.arenaBytes)
+    precondition(start >= 0 && count <= PacketBurst.maxLength && start + count <= arenaLength)
     var to = unsafe arena + start
     for i in 0..<segments.count {
       let segment = segments[i]
@@ -165,7 +294,30 @@ internal import CLinux
     unsafe at.storeBytes(of: UInt16(truncatingIfNeeded: count).littleEndian, as: UInt16.self)
   }
 
-  // MARK: What devices do with it
+  /// Gives all headers that length, which a ring needs that has another one than where the packets come from; what they
+  /// say stays.
+  package func setHeaderLength(_ length: Int) {
+    precondition(length >= 0 && length < PacketBurst.lead)
+    guard unsafe length != state.pointee.headerLength else { return }
+    unsafe state.pointee.headerLength = length
+    for i in 0..<count where unsafe slots[i].outcome != .oversized { resizeHeader(of: i) }
+  }
+
+  /// Gives the header of a packet, which may have come from another burst, the length of those of this burst.
+  func resizeHeader(of index: Int) {
+    let slot = self[index]
+    let before = slot.payload - slot.start
+    let after = unsafe state.pointee.headerLength
+    guard before != after else { return }
+    let start = slot.payload - after
+    // The two overlap.
+    unsafe (arena + start).copyMemory(from: arena + slot.start, byteCount: min(before, after))
+    if after > before {
+      unsafe (arena + start + before).initializeMemory(as: UInt8.self, repeating: 0, count: after - before)
+    }
+    unsafe slots[index].start = start
+    unsafe slots[index].length += after - before
+  }
 
   /// Makes all headers zero: packets to a guest that has negotiated no offload.
   package func clearHeaders(length: Int) {
@@ -176,55 +328,9 @@ internal import CLinux
     }
   }
 
-  /// Adds a packet that the device itself has made.
-  ///
-  /// - Parameters:
-  ///   - length: Its payload in bytes.
-  ///   - headerLength: The header's length in bytes; the header is all zero.
-  ///   - fill: Writes the payload.
-  /// - Returns: Whether there was room.
-  package func append(length: Int, headerLength: Int, _ fill: (inout MutableSpan<UInt8>) -> Void) -> Bool {
-    precondition(length >= 0 && headerLength >= 0 && headerLength <= PacketBurst.lead)
-    guard count < PacketBurst.capacity, length <= PacketBurst.maxLength - headerLength,
-      let start = place(headerLength: headerLength)
-    else { return false }
-    unsafe (arena + start).initializeMemory(as: UInt8.self, repeating: 0, count: headerLength)
-    withBytes(at: start + headerLength, count: length, fill)
-    unsafe slots[count] = Slot(start: start, length: headerLength + length)
-    count += 1
-    end = (start + headerLength + length + 63) & ~63
-    return true
-  }
-
   /// Forgets what has become of the packets, so that the same ones can be sent again; those that were not copied have
   /// nothing to send and stay ``Outcome/oversized``.
   package func rearm() {
     for i in 0..<count where unsafe slots[i].outcome != .oversized { unsafe slots[i].outcome = .pending }
-  }
-
-  /// Works on a packet's payload in place.
-  @inlinable package func withPayload<R>(
-    _ index: Int, headerLength: Int, _ body: (inout MutableSpan<UInt8>) -> R
-  ) -> R {
-    let slot = self[index]
-    return withBytes(at: slot.start + headerLength, count: max(slot.length - headerLength, 0), body)
-  }
-
-  /// Lends out a part of the arena that `place(headerLength:)` has made room for.
-  @inlinable func withBytes<R>(at start: Int, count: Int, _ body: (inout MutableSpan<UInt8>) -> R) -> R {
-    let bytes = unsafe UnsafeMutableBufferPointer(
-      start: (arena + start).assumingMemoryBound(to: UInt8.self), count: count)
-    var span = unsafe bytes.mutableSpan
-    return body(&span)
-  }
-
-  /// Keeps the packets for which `isIncluded` holds, in order. Their heads are forgotten with the others.
-  @inlinable package func filter(_ isIncluded: (Int) -> Bool) {
-    var kept = 0
-    for i in 0..<count where isIncluded(i) {
-      unsafe slots[kept] = slots[i]
-      kept += 1
-    }
-    count = kept
   }
 }
