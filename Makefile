@@ -1,6 +1,6 @@
-# Short names for what is in scripts/.
+# Short names for what is in scripts/, and for the lab.
 
-.PHONY: demo test bench fuzz lint format
+.PHONY: demo test bench fuzz lab lint format
 
 demo:
 	@scripts/demo
@@ -14,6 +14,9 @@ bench:
 # make fuzz seconds=600
 fuzz:
 	@scripts/fuzz --seconds $(or $(seconds),60)
+
+lab:
+	@lab/run
 
 lint:
 	@scripts/format --check
