@@ -96,6 +96,17 @@ struct TranslatedGuests {
     return progress
   }
 
+  /// Turns until nothing is waiting, as long as there is progress and not for ever.
+  ///
+  /// - Returns: How many turns; nil if packets are still waiting.
+  mutating func run(_ room: () -> Int) -> Int? {
+    for turns in 0..<1000 {
+      if waiting.isEmpty { return turns }
+      if turn(room: room()) == .init() { return nil }
+    }
+    return nil
+  }
+
   /// A packet of a burst.
   static func packet(_ burst: PacketBurst, _ index: Int, headerLength: Int) -> OffloadPacket {
     let header = burst.withPayload(index, headerLength: 0) { NetHeader(decoding: $0.span, length: headerLength) }
