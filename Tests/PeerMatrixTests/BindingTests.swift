@@ -11,6 +11,7 @@ extension PeerMatrixTests {
       let bench = try Bench()
       let sockets = try [stopped, stopped.other].map { try bench.socket($0) }
       let frontEnds = try sockets.map { try Testpmd.FrontEnd(socketPath: $0.status.path) }
+      for socket in sockets { #expect(bench.isRunning(socket)) }
       for frontEnd in frontEnds {
         try frontEnd.setForward(.io)
         try frontEnd.startTxFirst(bursts: 2)
@@ -43,14 +44,17 @@ extension PeerMatrixTests {
   }
 
   @Test(
-    "One socket serves three front-ends, one after the other, and goes on counting", arguments: ServingEngine.allCases)
+    "One socket serves front-ends with rings of either format, one after the other, and goes on counting",
+    arguments: ServingEngine.allCases)
   func successors(serving: ServingEngine) async throws {
     try await blocking {
       let bench = try Bench()
       let socket = try bench.socket(serving, queues: 2)
       var sent: UInt64 = 0
-      for _ in 0..<3 {
-        let frontEnd = try Testpmd.FrontEnd(socketPath: socket.status.path, options: .init(queues: 2))
+      for format: RingPath.Format in [.split, .packed, .split] {
+        let frontEnd = try Testpmd.FrontEnd(
+          socketPath: socket.status.path, options: RingPath(format, queues: 2).options)
+        #expect(bench.isRunning(socket))
         let result = try frontEnd.loopbackRun(seconds: 0.1)
         #expect(result.txPackets > 0 && result.lost == 0, "\(result)")
         sent += result.txPackets
@@ -65,19 +69,21 @@ extension PeerMatrixTests {
 
   /// DPDK's driver keeps the rings started over `port stop` and `port start`; rings that are stopped and started again
   /// on one connection are vdpadTests' matter.
-  @Test("A front-end stops its port and starts it again on the same connection", arguments: ServingEngine.allCases)
-  func restart(serving: ServingEngine) async throws {
+  @Test(
+    "A front-end stops its port and starts it again on the same connection", arguments: ServingEngine.allCases,
+    RingPath.Format.allCases)
+  func restart(serving: ServingEngine, format: RingPath.Format) async throws {
     try await blocking {
       let bench = try Bench()
       let socket = try bench.socket(serving, queues: 2)
-      let log = EventLog()
-      socket.setDelegate(log)
-      let frontEnd = try Testpmd.FrontEnd(socketPath: socket.status.path, options: .init(queues: 2))
+      let frontEnd = try Testpmd.FrontEnd(socketPath: socket.status.path, options: RingPath(format, queues: 2).options)
+      #expect(bench.isRunning(socket))
       var sent: UInt64 = 0
       for round in 0..<3 {
         if round > 0 {
           try frontEnd.session.command("port stop 0", expecting: "Done")
           try frontEnd.session.command("port start 0", expecting: "Done")
+          #expect(bench.isRunning(socket))
         }
         let result = try frontEnd.loopbackRun(seconds: 0.1)
         #expect(result.txPackets > 0 && result.lost == 0, "\(result)")
@@ -86,6 +92,7 @@ extension PeerMatrixTests {
       }
       frontEnd.quit()
       try bench.finish(socket)
+      let log = bench.log(of: socket)
       #expect(log.connections == 1)
       for index in 0..<4 { #expect(log.starts(of: index) >= 1, "vring \(index)") }
     }

@@ -5,7 +5,7 @@ import Testing
 import VDPA
 import VhostUser
 
-/// DPDK's front-end on both datapaths, split rings: every packet that its rings took is accounted for, and by the device
+/// DPDK's front-end on both datapaths: every packet that its rings took is accounted for, and by the device
 /// that the socket is bound to.
 extension PeerMatrixTests {
   struct Case: Sendable, CustomTestStringConvertible {
@@ -13,14 +13,15 @@ extension PeerMatrixTests {
     let traffic: Traffic
     let length: Int
     let queues: Int
+    var format = RingPath.Format.split
 
-    var testDescription: String { "\(serving), \(traffic), \(length) bytes, \(queues) queue pairs" }
+    var testDescription: String { "\(serving), \(traffic), \(length) bytes, \(queues) queue pairs, \(format)" }
 
     static let all: [Case] = ServingEngine.allCases.flatMap { serving in
       Traffic.allCases.flatMap { traffic in
         [64, 1500].flatMap { length in
           [1, 2].map { Case(serving: serving, traffic: traffic, length: length, queues: $0) }
-        }
+        } + [Case(serving: serving, traffic: traffic, length: 64, queues: 2, format: .packed)]
       }
     }
   }
@@ -30,12 +31,12 @@ extension PeerMatrixTests {
     try await blocking { try Self.carry(run, Bench(traffic: run.traffic, length: run.length)) }
   }
 
-  @Test("A polling worker loses no packet either")
-  func poll() async throws {
+  @Test("A polling worker loses no packet either", arguments: RingPath.Format.allCases)
+  func poll(format: RingPath.Format) async throws {
     try await blocking {
       let workers = WorkerConfiguration(mode: .poll, cpus: [PeerCPU.backEnd])
       try Self.carry(
-        Case(serving: .software, traffic: .loopback, length: 64, queues: 2), Bench(workers: workers))
+        Case(serving: .software, traffic: .loopback, length: 64, queues: 2, format: format), Bench(workers: workers))
     }
   }
 
@@ -44,12 +45,14 @@ extension PeerMatrixTests {
     let idle = try bench.socket(run.serving.other, queues: run.queues, traffic: run.traffic, length: run.length)
     // What a source sends before the front-end is up is taken by its driver and counted by nobody.
     if run.traffic == .source { try bench.pause(run.serving) }
-    var options = Testpmd.FrontEnd.Options(queues: run.queues, packetLength: run.length)
+    var options = RingPath(run.format, queues: run.queues).options
+    options.packetLength = run.length
     // Not a divisor of the ring's size: the device's last buffers are fewer than a burst takes.
     options.extraArguments = ["--burst=24"]
     let frontEnd = try Testpmd.FrontEnd(socketPath: socket.status.path, options: options)
-    #expect(socket.status.isReady, "\(socket.status)")
+    #expect(socket.status.isReady && bench.isRunning(socket), "\(socket.status)")
     #expect(socket.status.datapath == run.serving.rawValue)
+    #expect(try frontEnd.driverPath().transmit.hasPrefix("packed ring") == (run.format == .packed))
 
     switch run.traffic {
     case .loopback:

@@ -6,6 +6,8 @@ package struct PcapRoundTrip: Sendable {
   /// The device's options; the packet length has no meaning here.
   package var options: Testpmd.FrontEnd.Options
   package var framesPerQueue: Int
+  /// The length of the longest frame in bytes.
+  package var longestFrame = NumberedFrames.sizes.upperBound
   package var seed: UInt64
   /// How long may pass without a frame returning.
   package var patience = Duration.seconds(3)
@@ -17,10 +19,29 @@ package struct PcapRoundTrip: Sendable {
     self.seed = seed
   }
 
-  /// Runs it against the back-end that listens on `socketPath`. Returns one comparison a queue pair.
-  package func run(socketPath: String) throws(PeerError) -> [FrameComparison] {
+  /// Along a path of the driver, rings' worths of frames, of all sizes that it takes.
+  package init(along path: RingPath) {
+    self.init(options: path.options, framesPerQueue: max(1000, path.size * 5 / 2))
+    longestFrame = path.longestFrame
+  }
+
+  /// What has come of it.
+  package struct Outcome: Sendable {
+    /// One comparison a queue pair.
+    package let comparisons: [FrameComparison]
+    /// How the front-end moved the frames.
+    package let driverPath: DriverPath
+  }
+
+  /// Runs it against the back-end that listens on `socketPath`.
+  ///
+  /// - Parameter whenConnected: Called before the first frame is sent: what the front-end has told the back-end by then
+  ///   has not been acknowledged.
+  package func run(socketPath: String, whenConnected: () -> Void = {}) throws(PeerError) -> Outcome {
     let scratch = try ScratchDirectory("pcap")
-    let sent = (0..<options.queues).map { Array(NumberedFrames(count: framesPerQueue, queue: $0, seed: seed)) }
+    let sent = (0..<options.queues).map {
+      Array(NumberedFrames(count: framesPerQueue, queue: $0, seed: seed, longest: longestFrame))
+    }
     var files = "net_pcap0"
     for queue in 0..<options.queues {
       try Pcap(frames: sent[queue]).write(to: scratch.file("in\(queue)"))
@@ -37,11 +58,13 @@ package struct PcapRoundTrip: Sendable {
     configuration.mbufs = options.mbufs
     configuration.mebibytes = options.mebibytes
     configuration.logFile = options.logFile
+    configuration.environmentArguments = options.environmentArguments
     // Otherwise `start` throws away what is in the receive queues, the head of the capture file among it.
     configuration.extraArguments = options.extraArguments + ["--no-flush-rx"]
     let session = try Testpmd.Session(configuration)
     try session.setRetry(count: 100_000, microseconds: 100)
     try session.setForward(.io, retry: true)
+    whenConnected()
     try session.start()
     try waitForReturn(session)
     let statistics = try session.stop()
@@ -65,7 +88,8 @@ package struct PcapRoundTrip: Sendable {
       let returned = try Pcap(contentsOf: scratch.file("out\(queue)")).frames
       comparisons.append(FrameComparison(sent: sent[queue], returned: returned))
     }
-    return comparisons
+    return Outcome(
+      comparisons: comparisons, driverPath: try DriverPath(parsing: session.process.output(), port: 1))
   }
 
   /// Waits until as many frames are back as were sent, or none has come for `patience`.

@@ -1,4 +1,5 @@
 import CLinux
+import Foundation
 
 /// Which CPUs the two ends of a test run on, when nobody says.
 package enum PeerCPU {
@@ -14,4 +15,11 @@ package enum PeerCPU {
   package static var backEnd: Int { allowed[0] }
   /// The CPU of a front-end: another one, where there is another one.
   package static var frontEnd: Int { allowed.count > 1 ? allowed[1] : allowed[0] }
+
+  /// Whether the CPU has AVX-512, as DPDK asks it.
+  package static let hasAVX512: Bool = {
+    let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
+    let flags = information.split(separator: "\n").first { $0.hasPrefix("flags") }
+    return flags?.split(separator: " ").contains("avx512f") ?? false
+  }()
 }

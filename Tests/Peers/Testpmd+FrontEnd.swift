@@ -13,11 +13,13 @@ extension Testpmd {
       package var mrgRxbuf = true
       /// VIRTIO_F_IN_ORDER.
       package var inOrder = true
+      /// Asks for vector instructions, which the driver uses under conditions of its own.
+      package var isVectorised = false
       package var cpu = PeerCPU.frontEnd
       /// The length in bytes of the packets it makes itself.
       package var packetLength = 64
       package var mbufs = 8192
-      /// Further arguments of the device, such as `vectorized=1`.
+      /// Further arguments of the device, such as `mac=02:00:00:00:00:01`.
       package var extraDeviceArguments = ""
       package var extraArguments: [String] = []
       package var logFile: String?
@@ -36,8 +38,16 @@ extension Testpmd {
         if packed { fields.append("packed_vq=1") }
         if !mrgRxbuf { fields.append("mrg_rxbuf=0") }
         if !inOrder { fields.append("in_order=0") }
+        if isVectorised { fields.append("vectorized=1") }
         if !extraDeviceArguments.isEmpty { fields.append(extraDeviceArguments) }
         return fields.joined(separator: ",")
+      }
+
+      /// The arguments for EAL: the driver is to say which functions it has chosen, and why. It uses the widest vectors
+      /// only if it is allowed to.
+      var environmentArguments: [String] {
+        ["--log-level=pmd.net.virtio.init:info", "--log-level=pmd.net.virtio.driver:info"]
+          + (isVectorised ? ["--force-max-simd-bitwidth=512"] : [])
       }
     }
 
@@ -52,10 +62,16 @@ extension Testpmd {
       configuration.cpu = options.cpu
       configuration.mbufs = options.mbufs
       configuration.mebibytes = options.mebibytes
+      configuration.environmentArguments = options.environmentArguments
       configuration.extraArguments = options.extraArguments
       configuration.logFile = options.logFile
       session = try Session(configuration)
       try session.setPacketLength(options.packetLength)
+    }
+
+    /// How its driver moves packets.
+    package func driverPath() throws(PeerError) -> DriverPath {
+      try DriverPath(parsing: session.process.output(), port: 0)
     }
 
     /// The port's counters since the start.

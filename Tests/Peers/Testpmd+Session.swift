@@ -17,6 +17,9 @@ extension Testpmd {
       package var mode = ForwardMode.io
       package var mbufs = 8192
       package var mebibytes = 128
+      /// Further arguments of the environment layer (EAL).
+      package var environmentArguments: [String] = []
+      /// Further arguments of testpmd itself.
       package var extraArguments: [String] = []
       package var logFile: String?
 
@@ -42,6 +45,7 @@ extension Testpmd {
       let lcores = (0...threads).map { "\($0)@\(configuration.cpu)" }.joined(separator: ",")
       var arguments = ["-oL", Testpmd.program, "--lcores", lcores, "--no-pci", "--no-telemetry"]
       arguments += memory.arguments(mebibytes: configuration.mebibytes, prefix: prefix)
+      arguments += configuration.environmentArguments
       for device in configuration.devices { arguments += ["--vdev", device] }
       arguments += [
         "--", "-i", "--forward-mode=\(configuration.mode.rawValue)", "--nb-cores=\(threads)",

@@ -17,6 +17,17 @@ struct NumberedFramesTests {
     #expect(Set(frames).isDisjoint(with: NumberedFrames(count: 500, queue: 0, seed: 9)))
   }
 
+  @Test("Long ones are one in eight, up to the length that was asked for")
+  func long() {
+    let frames = Array(NumberedFrames(count: 800, longest: 9000))
+    #expect(frames.map(NumberedFrames.number) == (0..<800).map { $0 })
+    #expect(frames[1].count == 9000)
+    #expect(frames.count { $0.count > 1514 } == 101)
+    #expect(frames.allSatisfy { $0.count <= 9000 })
+    #expect(Set(frames).count == 800)
+    #expect(NumberedFrames(count: 100, longest: 1000).allSatisfy { $0.count <= 1000 })
+  }
+
   @Test("Other frames have no number")
   func others() {
     #expect(NumberedFrames.number(of: []) == nil)

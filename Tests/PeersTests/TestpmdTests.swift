@@ -39,9 +39,22 @@ struct TestpmdTests {
       let scratch = try ScratchDirectory()
       let backEnd = try Testpmd.BackEnd(socketPath: scratch.file("sock"), port: .loopback(lossless: true), queues: 2)
       let comparisons = try PcapRoundTrip(options: .init(queues: 2), framesPerQueue: 2000)
-        .run(socketPath: scratch.file("sock"))
+        .run(socketPath: scratch.file("sock")).comparisons
       #expect(comparisons.map(\.isEqual) == [true, true], "\(comparisons)")
       #expect(comparisons.map(\.returned) == [2000, 2000])
+      backEnd.quit()
+    }
+  }
+
+  @Test("A round trip goes along the path that it is told, and says so", arguments: RingPath.Format.allCases)
+  func path(format: RingPath.Format) async throws {
+    try await blocking {
+      let scratch = try ScratchDirectory()
+      let backEnd = try Testpmd.BackEnd(socketPath: scratch.file("sock"), port: .loopback(lossless: true))
+      let path = RingPath(format, isMergeable: false, isInOrder: format == .packed, isVectorised: true)
+      let outcome = try PcapRoundTrip(along: path).run(socketPath: scratch.file("sock"))
+      #expect(outcome.driverPath == path.driverPath(hasAVX512: PeerCPU.hasAVX512))
+      #expect(outcome.comparisons.map(\.isEqual) == [true], "\(outcome.comparisons)")
       backEnd.quit()
     }
   }
@@ -55,7 +68,7 @@ struct TestpmdTests {
       try backEnd.session.setForward(.macswap)
       try backEnd.start()
       // Less than a ring: without retry nothing is dropped either.
-      let comparisons = try PcapRoundTrip(framesPerQueue: 100).run(socketPath: scratch.file("sock"))
+      let comparisons = try PcapRoundTrip(framesPerQueue: 100).run(socketPath: scratch.file("sock")).comparisons
       #expect(comparisons.map(\.returned) == [100])
       #expect(comparisons.map(\.firstDifference) == [0])
       backEnd.quit()
@@ -84,7 +97,7 @@ struct TestpmdTests {
       frontEnd.quit()
       var roundTrip = PcapRoundTrip(framesPerQueue: 100)
       roundTrip.patience = .milliseconds(300)
-      let comparisons = try roundTrip.run(socketPath: socket)
+      let comparisons = try roundTrip.run(socketPath: socket).comparisons
       #expect(comparisons.map(\.isEqual) == [false])
       #expect(comparisons.map(\.returned) == [0])
       #expect(try backEnd.stop().rxPackets == 128 + sink.txPackets + 100)

@@ -21,20 +21,24 @@ final class Bench: Sendable {
   private let engine: EngineHandle
   private let threads: SessionThreads
   private let scratch: ScratchDirectory
+  /// What has happened on each socket, by its path.
+  private let logs = Mutex<[String: EventLog]>([:])
 
   /// - Parameters:
   ///   - workers: How the software engine's workers run.
   ///   - traffic: What the simulated devices do with packets.
   ///   - length: The bytes of a source's packets.
+  ///   - queues: The queue pairs of the simulated devices, at most.
   init(
-    workers: WorkerConfiguration = WorkerConfiguration(), traffic: Traffic = .loopback, length: Int = 64
+    workers: WorkerConfiguration = WorkerConfiguration(), traffic: Traffic = .loopback, length: Int = 64,
+    queues: Int = 4
   ) throws {
     scratch = try ScratchDirectory("matrix")
     software = try SoftwareEngine(workers: workers)
     registry = Registry(software: software)
     let started = Started()
     try registry.register(SimulatorDriver { engine in started.engine.withLock { $0 = engine } })
-    var parameters: Parameters = ["devices": "2", "traffic": traffic.rawValue]
+    var parameters: Parameters = ["devices": "2", "queues": "\(queues)", "traffic": traffic.rawValue]
     if traffic == .source { parameters["source-length"] = "\(length)" }
     engine = try registry.addEngine(driver: "simulator", at: EngineAddress("virtual", parameters: parameters))
     try #require(engine.id == 0)
@@ -47,8 +51,10 @@ final class Bench: Sendable {
   /// - Parameters:
   ///   - traffic: What software does with packets; a simulated device does what its engine was told.
   ///   - length: The bytes of a source's packets.
+  ///   - features: What the socket does not offer, although its device has it.
   func socket(
-    _ serving: ServingEngine, queues: Int = 1, traffic: Traffic = .loopback, length: Int = 64
+    _ serving: ServingEngine, queues: Int = 1, traffic: Traffic = .loopback, length: Int = 64,
+    without features: Features = []
   ) throws -> VhostUserSocket {
     let port = traffic == .source ? "source=\(length)" : traffic.rawValue
     var logger = Logger(label: "matrix")
@@ -58,8 +64,22 @@ final class Bench: Sendable {
       registry: registry, threads: threads, logger: logger)
     if serving == .simulator { try socket.bind(DeviceHandle(engine: engine, device: 0)) }
     try socket.setQueueCount(queues)
+    try socket.disableFeatures(features)
+    let log = EventLog()
+    socket.setDelegate(log)
+    logs.withLock { $0[socket.status.path] = log }
     try socket.start()
     return socket
+  }
+
+  /// What has happened on a socket.
+  func log(of socket: VhostUserSocket) -> EventLog { logs.withLock { $0[socket.status.path] } ?? EventLog() }
+
+  /// Waits until the front-end's messages that enable all rings have been taken in, which it does not wait for itself: what
+  /// it sends on a ring before then is dropped. False when that is not so after ten seconds.
+  func isRunning(_ socket: VhostUserSocket) -> Bool {
+    let log = log(of: socket)
+    return becomesTrue { log.running == socket.statistics.count }
   }
 
   /// Makes an engine's devices stand still.

@@ -17,6 +17,19 @@ final class EventLog: VhostUserSocketDelegate {
     return count
   }
 
+  /// How many rings are started and enabled, as far as messages have been taken in.
+  var running: Int {
+    var states: [Int: Bool] = [:]
+    for event in events.withLock({ $0 }) {
+      switch event {
+      case .connected: states = [:]
+      case .vring(let index, let isStarted, let isEnabled): states[index] = isStarted && isEnabled
+      default: break
+      }
+    }
+    return states.values.count { $0 }
+  }
+
   /// How many front-ends have connected.
   var connections: Int {
     events.withLock { events in
