@@ -296,8 +296,8 @@ def _populated(lab: Lab, tree: dict[str, bytes]) -> Path:
 
 
 def errors(lab: Lab, setup: Setup) -> str:
-    """A file that got shorter: an I/O error in the guest for what is gone, a reason for the operator, and nothing lost of
-    the rest."""
+    """A file that got shorter: an I/O error in the guest for what is gone, a reason for the operator, and nothing lost
+    of the rest."""
     image = files.new_image(lab.folder / "image", 64 * _MIB)
     rig = _rig(lab, setup, image)
     guest = rig.guest
@@ -319,15 +319,15 @@ def errors(lab: Lab, setup: Setup) -> str:
 
 
 def reset(lab: Lab, setup: Setup) -> str:
-    """A guest reset in the middle of writes: the device starts anew with the guest, and what had been written is there."""
+    """A guest reset in the middle of writes: the device starts anew with the guest, and what was written is there."""
     image = files.new_image(lab.folder / "image", 64 * _MIB)
     rig = _rig(lab, setup, image, programs=["qemu-io"], reboots=True)
     guest = rig.guest
     rig.require_path()
     guest.check("qemu-io -f raw -n -c 'write -q -P 0x21 0 8M' -c flush /dev/vda")
     for pattern in (0x31, 0x32, 0x33):
-        guest.check("(while :; do dd if=/dev/zero of=/dev/vda bs=64k seek=256 count=512 oflag=direct conv=notrunc; done) "
-                    ">/dev/null 2>&1 & sleep 1")
+        write = "dd if=/dev/zero of=/dev/vda bs=64k seek=256 count=512 oflag=direct conv=notrunc"
+        guest.check(f"(while :; do {write}; done) >/dev/null 2>&1 & sleep 1")
         guest.reset()
         read, write = f"read -q -P {pattern:#x} 8M 1M", f"write -q -P {pattern:#x} 8M 1M"
         guest.check("qemu-io -f raw -n -c 'read -q -P 0x21 0 8M' /dev/vda")

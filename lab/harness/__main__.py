@@ -47,7 +47,7 @@ def main() -> int:
     parser.add_argument("--vdpad", type=Path, metavar="PATH", help="this daemon (default: built here, debug)")
     parser.add_argument("--entropy-device", type=Path, metavar="PATH",
                         help="this build of the example (default: built here, debug)")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     if options.list:
         print("\n".join(case.name for case in _ALL))
         return 0
