@@ -182,12 +182,11 @@ internal import CLinux
     switch event.flags {
     case PackedRingArea.disable: return false
     case PackedRingArea.descriptor where hasEventIndex:
-      // More than a whole ring passes every position.
-      guard count < size else { return true }
+      // How far back the event lies: at most two laps, after which positions are the same again.
       let wrapCounter = PackedRingArea.wrapCounter
       let laps = (next ^ event.position) & wrapCounter == 0 ? 0 : size
       let distance = Int(next & ~wrapCounter) - Int(event.position & ~wrapCounter) + laps
-      return distance >= 1 && distance <= count
+      return (distance > 0 ? distance : distance + 2 * size) <= count
     default: return true
     }
   }
