@@ -59,7 +59,8 @@ extension DeviceRing {
   ///
   /// - Parameter written: How many bytes were written into its buffers.
   package mutating func returnChain(_ chain: Chain, written: Int) {
-    let length = UInt32(truncatingIfNeeded: min(written, chain.writable))
+    // A chain may have room for more than the field can say; less than was written is right too (virtio 1.2, §2.7.8).
+    let length = UInt32(clamping: min(written, chain.writable))
     switch self.memory {
     case .split(let area): use(area, id: chain.id, length: length, descriptors: Int(chain.descriptors))
     case .packed(let area): use(area, id: chain.id, length: length, descriptors: Int(chain.descriptors))
