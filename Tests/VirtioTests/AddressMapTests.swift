@@ -61,7 +61,7 @@ import Testing
     let memory = try TestMemory(Self.places)
     var view = memory.view
     var bytes = [UInt8](repeating: 0, count: 0x1800)
-    let image = memory.snapshot()
+    let image = memory.copy()
     func read(_ address: UInt64, _ length: Int) -> Bool {
       unsafe bytes.withUnsafeMutableBytes { target in
         guard let start = target.baseAddress else { return false }

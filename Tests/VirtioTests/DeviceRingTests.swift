@@ -2,25 +2,19 @@ import Testing
 
 @testable import Virtio
 
-/// Small rings exhaustively: the device side against a driver side and a model written from the specification.
-@Suite struct SplitDeviceRingTests {
-  /// Two adjacent regions, and one that ends at the last address that a region can have.
-  static let places = [
-    TestMemory.Place(start: 0x1_0000, size: 4096),
-    TestMemory.Place(start: 0x1_1000, size: 3000),
-    TestMemory.Place(start: 0xffff_ffff_ffff_f000, size: 0xfff),
-  ]
-
+/// Small rings exhaustively: bursts of the device side against a driver and a model written from the specification,
+/// all of memory compared after every step.
+@Suite struct DeviceRingTests {
   /// Where the buffers of a test are, one packet's after the other's.
   enum Placement: CaseIterable {
     case inside, acrossRegions, endOfAddresses
 
     /// The address of the first of `total` bytes, of which `packet` are the first packet's.
-    func address(total: Int, packet: Int, behind ring: RawRing) -> UInt64 {
+    func address(total: Int, packet: Int) -> UInt64 {
       switch self {
-      case .inside: ring.end
+      case .inside: SmallMemory.buffers
       // The border of the regions is in the middle of the first packet's buffers.
-      case .acrossRegions: 0x1_1000 - UInt64(packet / 2)
+      case .acrossRegions: SmallMemory.bufferBorder - UInt64(packet / 2)
       case .endOfAddresses: UInt64.max - UInt64(total)
       }
     }
@@ -38,35 +32,97 @@ import Testing
     return found.sorted { $0.lexicographicallyPrecedes($1) }
   }
 
-  static func starts(_ size: Int) -> [UInt16] { [5, size == 8 ? 65533 : 65535] }
+  /// A plain cut.
+  static func cut(_ length: Int, into pieces: Int) -> [Int] {
+    (0..<pieces).map { i in i == pieces - 1 ? length - (pieces - 1) * (length / pieces) : length / pieces }
+  }
 
-  @Test(arguments: [1, 2, 4, 8], [10, 12])
-  func dequeueCompleteAndGiveBack(size: Int, headerLength: Int) throws {
-    let memory = try TestMemory(Self.places)
+  /// Where payload comes from.
+  static let pattern = (0..<512).map { UInt8(truncatingIfNeeded: 7 &* $0 &+ 3) }
+
+  /// The feature combinations that matter for a chain of a form.
+  static func features(_ form: ChainForm) -> [Features] {
+    let indirect: [Features] = [[.indirectDescriptors], [.indirectDescriptors, .eventIndex]]
+    return form.isDirect ? [[], [.eventIndex]] + indirect : indirect
+  }
+
+  /// What one run of a test needs.
+  struct Bench {
+    let ring: RingCase
+    let memory: TestMemory
     let burst = PacketBurst()
-    let image = memory.snapshot()
-    for start in Self.starts(size) {
-      for length in [headerLength, headerLength + 1, headerLength + 5] {
-        for cut in Self.cuts(of: length, headerLength: headerLength) where cut.count <= size {
-          for placement in Placement.allCases {
-            memory.restore(image)
-            var ring = RawRing(memory, at: 0x1_0000, size: size, start: start, rotation: length)
-            let count = size / cut.count
-            var address = placement.address(total: length * count, packet: length, behind: ring)
-            var chains: [(head: UInt16, pieces: [RawRing.Piece])] = []
-            for _ in 0..<count {
-              let pieces = cut.map { part in
-                defer { address += UInt64(part) }
-                return RawRing.Piece(address: address, length: UInt32(part))
+    let pristine: GuestBytes
+    /// Memory with the chains in it, and the model's.
+    let filled: GuestBytes
+    let image: GuestBytes
+
+    init(_ ring: RingCase) throws {
+      self.ring = ring
+      memory = try TestMemory(SmallMemory.places)
+      pristine = memory.copy()
+      filled = memory.copy()
+      image = memory.copy()
+    }
+
+    /// A ring in new memory with so many chains of equal cuts, one behind the other.
+    func fill(
+      start: UInt16, _ form: ChainForm, cut: [Int], count: Int, at first: UInt64, isWritable: Bool
+    ) -> (RawRing, [RawChain]) {
+      memory.restore(pristine)
+      let raw = RawRing.fresh(memory, ring, start: start)
+      var driver = RawDriver(raw, rotation: Int(start % 5))
+      var address = first
+      var chains: [RawChain] = []
+      for i in 0..<count {
+        let pieces = cut.map { part in
+          defer { address &+= UInt64(part) }
+          return RawPiece(address: address, length: UInt32(part), isWritable: isWritable)
+        }
+        chains.append(driver.add(pieces, form.raw(i)))
+      }
+      filled.assign(memory.bytes)
+      return (raw, chains)
+    }
+  }
+
+  // MARK: From the guest
+
+  @Test(arguments: RingCase.all) func dequeueAtEveryPosition(_ ring: RingCase) throws {
+    let bench = try Bench(ring)
+    for start in ring.starts {
+      for pieces in 1...3 {
+        for form in ChainForm.all(pieces: pieces, ring) {
+          let cut = Self.cut(17, into: pieces)
+          for count in 1...ring.size / form.descriptors {
+            let (raw, chains) = bench.fill(
+              start: start, form, cut: cut, count: count, at: SmallMemory.buffers, isWritable: false)
+            for features in Self.features(form) {
+              for returned in 0...count {
+                try take(
+                  bench, raw, chains, returned: returned, headerLength: 12, features,
+                  "start \(start) \(form) \(count) chains \(features)")
               }
-              chains.append((ring.add(pieces), pieces))
             }
-            let filled = memory.snapshot()
-            for returned in 0...count {
-              memory.restore(filled)
-              try check(
-                ring, RingModel(ring, chains: chains), burst, count: count, returned: returned,
-                headerLength: headerLength, "start \(start) cut \(cut) \(placement)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: RingCase.all, [10, 12]) func dequeueEveryCut(_ ring: RingCase, headerLength: Int) throws {
+    let bench = try Bench(ring)
+    for (s, start) in ring.fewStarts.enumerated() {
+      for length in [headerLength, headerLength + 1, headerLength + 5] {
+        for (c, cut) in Self.cuts(of: length, headerLength: headerLength).enumerated() {
+          for form in ChainForm.all(pieces: cut.count, ring, tables: [ChainForm.Table.allCases[c % 3]]) {
+            let count = min(ring.size / form.descriptors, 3)
+            for (p, placement) in Placement.allCases.enumerated() {
+              let address = placement.address(total: length * count, packet: length)
+              let (raw, chains) = bench.fill(
+                start: start, form, cut: cut, count: count, at: address, isWritable: false)
+              try take(
+                bench, raw, chains, returned: (s + p + length) % (count + 1), headerLength: headerLength,
+                .indirectDescriptors, "start \(start) cut \(cut) \(form) \(placement)")
             }
           }
         }
@@ -75,79 +131,91 @@ import Testing
   }
 
   /// Takes all, returns some, gives the rest back, takes the rest again, returns it.
-  /// An expectation that costs nothing while it holds: there are some hundred thousand of them.
-  private func require(
-    _ holds: Bool, _ label: @autoclosure () -> String, sourceLocation: SourceLocation = #_sourceLocation
-  ) {
-    if !holds { Issue.record("\(label())", sourceLocation: sourceLocation) }
-  }
-
-  private func check(
-    _ ring: RawRing, _ empty: RingModel, _ burst: PacketBurst, count: Int, returned: Int, headerLength: Int,
+  private func take(
+    _ bench: Bench, _ raw: RawRing, _ chains: [RawChain], returned: Int, headerLength: Int, _ features: Features,
     _ label: @autoclosure () -> String
   ) throws {
-    var model = empty
-    var device = try ring.device()
-    func take(_ expected: Int) {
+    let (memory, burst, count) = (bench.memory, bench.burst, chains.count)
+    memory.restore(bench.filled)
+    bench.image.assign(bench.filled)
+    var model = RingModel(raw, chains: chains, image: bench.image)
+    var device = try raw.device(memory, features)
+    func take(_ expected: Int) throws {
       burst.clear()
-      require(device.pending() == expected, label())
-      let taken = device.dequeueBurst(
-        into: burst, limit: 32, memory: ring.memory.view, headerLength: headerLength)
-      require(taken == expected && burst.count == expected && device.pending() == 0, label())
-      for i in 0..<min(taken, expected) {
+      try require(device.pending() == expected, label())
+      let taken = device.dequeueBurst(into: burst, limit: 32, memory: memory.view, headerLength: headerLength)
+      try require(taken == expected && burst.count == expected && device.pending() == 0, label())
+      for i in 0..<expected {
         let packet = model.packet(i)
-        require(burst[i].outcome == .pending && burst[i].length == packet.count, label())
-        require(burst[i].id == model.chains[i].head, label())
-        let header = unsafe Array(UnsafeRawBufferPointer(start: burst.arena + burst[i].start, count: headerLength))
-        let payload = burst.payload(i, headerLength: headerLength)
-        require(header + payload == packet, label())
+        let (slot, chain) = (burst[i], model.chains[i])
+        try require(slot.outcome == .pending && slot.length == packet.count, label())
+        try require(slot.id == chain.id && Int(slot.descriptors) == chain.descriptors, label())
+        try require(burst.bytes(i) == packet, label())
       }
     }
-    take(count)
-    require(ring.memory.differences(from: model.image) == [], "taking writes nothing: \(label())")
+    try take(count)
+    try requireSame(memory, model.image, "taking writes nothing: \(label())")
     device.complete(burst, first: 0, count: returned)
     for _ in 0..<returned { model.use(length: 0) }
-    require(ring.memory.differences(from: model.image) == [], "\(returned) of \(count): \(label())")
+    try requireSame(memory, model.image, "\(returned) of \(count): \(label())")
     device.giveBack(burst, first: returned)
-    take(count - returned)
+    try take(count - returned)
     device.complete(burst, first: 0, count: count - returned)
     for _ in returned..<count { model.use(length: 0) }
-    require(ring.memory.differences(from: model.image) == [], "all: \(label())")
-    require(device.nextAvail == ring.added && device.nextUsed == ring.added && device.fault == .none, label())
+    try requireSame(memory, model.image, "all: \(label())")
+    for isWanted in [false, true] {
+      device.setWantsKicks(isWanted)
+      model.device.setWantsKicks(isWanted, hasEventIndex: features.contains(.eventIndex))
+      try requireSame(memory, model.image, "kicks \(isWanted): \(label())")
+    }
+    let end = model.device.nextUsed
+    try require(device.nextAvail == end && device.nextUsed == end && device.fault == .none, label())
   }
 
-  @Test(arguments: [1, 2, 4, 8], [10, 12])
-  func enqueue(size: Int, headerLength: Int) throws {
-    let memory = try TestMemory(Self.places)
-    let burst = PacketBurst()
-    let image = memory.snapshot()
-    for start in Self.starts(size) {
-      for capacity in [headerLength, headerLength + 9] {
-        for cut in Self.cuts(of: capacity, headerLength: headerLength) where cut.count <= size {
-          for placement in Placement.allCases {
-            for count in Set([size / cut.count, max(size / cut.count - 1, 1)]) {
-              memory.restore(image)
-              var ring = RawRing(memory, at: 0x1_0000, size: size, start: start, rotation: capacity)
-              var address = placement.address(total: capacity * count, packet: capacity, behind: ring)
-              var chains: [(head: UInt16, pieces: [RawRing.Piece])] = []
-              for _ in 0..<count {
-                let pieces = cut.map { part in
-                  defer { address += UInt64(part) }
-                  return RawRing.Piece(address: address, length: UInt32(part), isWritable: true)
-                }
-                chains.append((ring.add(pieces), pieces))
+  // MARK: To the guest
+
+  @Test(arguments: RingCase.all) func enqueueAtEveryPosition(_ ring: RingCase) throws {
+    let bench = try Bench(ring)
+    for start in ring.starts {
+      for pieces in 1...3 {
+        for form in ChainForm.all(pieces: pieces, ring) {
+          let capacity = 21
+          for count in 1...ring.size / form.descriptors {
+            let (raw, chains) = bench.fill(
+              start: start, form, cut: Self.cut(capacity, into: pieces), count: count, at: SmallMemory.buffers,
+              isWritable: true)
+            for length in [12, capacity, 2 * capacity, 2 * capacity + 1, count * capacity + 1] {
+              for mergeable in [false, true] {
+                try send(
+                  bench, raw, chains, length: length, headerLength: 12, mergeable: mergeable,
+                  "start \(start) \(form) \(count) chains length \(length) mergeable \(mergeable)")
               }
-              let filled = memory.snapshot()
-              // Around one, two and all of the buffers.
-              let lengths = Set(
-                [1, 2, count].flatMap { [$0 * capacity - 1, $0 * capacity, $0 * capacity + 1] } + [headerLength])
-              for length in lengths where length >= headerLength {
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test(arguments: RingCase.all, [10, 12]) func enqueueEveryCut(_ ring: RingCase, headerLength: Int) throws {
+    let bench = try Bench(ring)
+    for start in ring.fewStarts {
+      for capacity in [headerLength, headerLength + 9] {
+        for (c, cut) in Self.cuts(of: capacity, headerLength: headerLength).enumerated() {
+          for form in ChainForm.all(pieces: cut.count, ring, tables: [ChainForm.Table.allCases[c % 3]]) {
+            let count = min(ring.size / form.descriptors, 2)
+            for placement in Placement.allCases {
+              let address = placement.address(total: capacity * count, packet: capacity)
+              let (raw, chains) = bench.fill(
+                start: start, form, cut: cut, count: count, at: address, isWritable: true)
+              // Around one and both of the buffers.
+              for length in Set(
+                [headerLength] + [1, 2].flatMap { [$0 * capacity - 1, $0 * capacity, $0 * capacity + 1] })
+              where length >= headerLength {
                 for mergeable in [false, true] {
-                  memory.restore(filled)
                   try send(
-                    ring, RingModel(ring, chains: chains), burst, payload: length - headerLength,
-                    headerLength: headerLength, mergeable: mergeable,
-                    "start \(start) cut \(cut) \(count) chains \(placement) length \(length) mergeable \(mergeable)")
+                    bench, raw, chains, length: length, headerLength: headerLength, mergeable: mergeable,
+                    "start \(start) cut \(cut) \(form) \(placement) length \(length) mergeable \(mergeable)")
                 }
               }
             }
@@ -159,94 +227,30 @@ import Testing
 
   /// Sends three packets of one length and compares memory and outcomes with the model.
   private func send(
-    _ ring: RawRing, _ empty: RingModel, _ burst: PacketBurst, payload: Int, headerLength: Int, mergeable: Bool,
+    _ bench: Bench, _ raw: RawRing, _ chains: [RawChain], length: Int, headerLength: Int, mergeable: Bool,
     _ label: @autoclosure () -> String
   ) throws {
-    var model = empty
-    var device = try ring.device()
+    let (memory, burst) = (bench.memory, bench.burst)
+    memory.restore(bench.filled)
+    bench.image.assign(bench.filled)
+    var model = RingModel(raw, chains: chains, image: bench.image)
+    var device = try raw.device(memory, .indirectDescriptors)
     burst.clear()
     var expected: [PacketBurst.Outcome] = []
     for i in 0..<3 {
-      let bytes = (0..<payload).map { UInt8(truncatingIfNeeded: 7 &* $0 &+ 31 &* i &+ 3) }
-      require(
-        burst.append(bytes, headerLength: headerLength), label())
+      let payload = Array(Self.pattern[31 * i..<31 * i + length - headerLength])
+      try require(burst.append(payload, headerLength: headerLength), label())
       if expected.last != .pending {
-        expected.append(model.send(bytes, headerLength: headerLength, mergeable: mergeable))
+        expected.append(model.send(payload, headerLength: headerLength, mergeable: mergeable))
       }
     }
     let taken = device.enqueueBurst(
-      from: burst, first: 0, memory: ring.memory.view, headerLength: headerLength, mergeable: mergeable)
+      from: burst, first: 0, memory: memory.view, headerLength: headerLength, mergeable: mergeable)
     expected.removeAll { $0 == .pending }
-    require(taken == expected.count, label())
-    require((0..<taken).map { burst[$0].outcome } == expected, label())
-    require((taken..<3).allSatisfy { burst[$0].outcome == .pending }, label())
-    // Entries not yet announced may hold anything, as far as the chains reach that the driver waits for.
-    let open = ring.usedEntries(from: model.usedPosition, count: model.chains.count)
-    require(ring.memory.differences(from: model.image, except: open) == [], label())
-    require(device.nextUsed == model.usedPosition && device.nextAvail == model.usedPosition, label())
-    require(device.fault == .none, label())
-  }
-
-  @Test func packetThatWaitsIsSentWhenBuffersCome() throws {
-    let memory = try TestMemory(Self.places)
-    var ring = RawRing(memory, at: 0x1_0000, size: 4, start: 65534)
-    var device = try ring.device()
-    let burst = PacketBurst()
-    let bytes = [UInt8](1...20)
-    #expect(burst.append(bytes, headerLength: 12))
-    for i in 0..<2 as Range<UInt64> {
-      ring.add([.init(address: 0x1_0800 + i * 16, length: 15, isWritable: true)])
-      #expect(device.enqueueBurst(from: burst, first: 0, memory: memory.view, headerLength: 12, mergeable: true) == 0)
-      #expect(ring.usedIndex == 65534)
-    }
-    ring.add([.init(address: 0x1_0820, length: 15, isWritable: true)])
-    #expect(device.enqueueBurst(from: burst, first: 0, memory: memory.view, headerLength: 12, mergeable: true) == 1)
-    #expect(ring.usedIndex == 1 && burst[0].outcome == .delivered)
-    #expect(memory.read(0x1_0800, 12) == [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 3, 0])
-    #expect(memory.read(0x1_080c, 3) + memory.read(0x1_0810, 15) + memory.read(0x1_0820, 2) == bytes)
-  }
-
-  @Test func notifications() throws {
-    let memory = try TestMemory(Self.places)
-    let ring = RawRing(memory, at: 0x1_0000, size: 4)
-    var device = try ring.device()
-    func wantsCall() -> Bool { device.wantsCall() }
-    #expect(wantsCall())
-    memory.write(ring.avail, UInt16(1))
-    #expect(!wantsCall())
-    device.setWantsKicks(false)
-    #expect(memory.value(ring.used, as: UInt16.self) == 1)
-    device.setWantsKicks(true)
-    #expect(memory.value(ring.used, as: UInt16.self) == 0)
-  }
-
-  @Test func writableDescriptorsBehindAPacketAreLeftAlone() throws {
-    let memory = try TestMemory(Self.places)
-    var ring = RawRing(memory, at: 0x1_0000, size: 4)
-    ring.add([.init(address: 0x1_0800, length: 20), .init(address: 0x1_0900, length: 100, isWritable: true)])
-    var device = try ring.device()
-    let burst = PacketBurst()
-    #expect(device.dequeueBurst(into: burst, limit: 8, memory: memory.view, headerLength: 12) == 1)
-    #expect(burst[0].length == 20)
-    var model = RingModel(ring, chains: [(0, [])])
-    device.complete(burst, first: 0, count: 1)
-    model.use(length: 0)
-    #expect(memory.differences(from: model.image) == [])
-  }
-
-  @Test func limits() throws {
-    let memory = try TestMemory(Self.places)
-    var ring = RawRing(memory, at: 0x1_0000, size: 64)
-    for _ in 0..<64 { ring.add([.init(address: 0x1_0f00, length: 12)]) }
-    var device = try ring.device()
-    let burst = PacketBurst()
-    func take(_ limit: Int) -> Int {
-      device.dequeueBurst(into: burst, limit: limit, memory: memory.view, headerLength: 12)
-    }
-    #expect(take(0) == 0 && take(-1) == 0 && take(5) == 5 && take(100) == 27 && take(100) == 0)
-    #expect(device.pending() == 32)
-    device.complete(burst, first: 30, count: 2)
-    device.complete(burst, first: 32, count: 0)
-    #expect(ring.usedIndex == 2)
+    try require(taken == expected.count, "\(taken) taken: \(label())")
+    for i in 0..<3 { try require(burst[i].outcome == (i < taken ? expected[i] : .pending), label()) }
+    try requireSame(memory, model.image, label())
+    let end = model.device.nextUsed
+    try require(device.nextUsed == end && device.nextAvail == end && device.fault == .none, label())
   }
 }

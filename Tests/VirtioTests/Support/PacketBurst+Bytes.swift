@@ -4,7 +4,11 @@ extension PacketBurst {
   /// Adds a packet with that payload.
   func append(_ payload: [UInt8], headerLength: Int) -> Bool {
     append(length: payload.count, headerLength: headerLength) { target in
-      for (i, byte) in payload.enumerated() { target[i] = byte }
+      var i = 0
+      while i < payload.count {
+        target[i] = payload[i]
+        i += 1
+      }
     }
   }
 
@@ -17,11 +21,13 @@ extension PacketBurst {
 
   /// A copy of a packet's payload.
   func payload(_ index: Int, headerLength: Int) -> [UInt8] {
-    withPayload(index, headerLength: headerLength) { span in
-      var bytes: [UInt8] = []
-      for i in 0..<span.count { bytes.append(span[i]) }
-      return bytes
-    }
+    Array(bytes(index).dropFirst(headerLength))
+  }
+
+  /// A copy of a packet with its header.
+  func bytes(_ index: Int) -> [UInt8] {
+    let slot = self[index]
+    return unsafe Array(UnsafeRawBufferPointer(start: arena + slot.start, count: slot.length))
   }
 
   /// A copy of a packet's payload.

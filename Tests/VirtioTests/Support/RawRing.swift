@@ -1,165 +1,235 @@
 @testable import Virtio
 
-/// The driver's side of a split ring written straight from virtio 1.2, §2.7, byte by byte: what the code under test is
-/// held against, so it shares nothing with it but the addresses. It can write what no correct driver writes.
-struct RawRing: Sendable {
-  struct Piece: Sendable {
-    var address: UInt64
-    var length: UInt32
-    var isWritable = false
-  }
+/// A piece of a buffer.
+struct RawPiece: Equatable, Sendable {
+  var address: UInt64
+  var length: UInt32
+  var isWritable = false
+}
 
-  let memory: TestMemory
+/// A chain of descriptors as one side has written it.
+struct RawChain: Equatable, Sendable {
+  /// Split: the index of the first descriptor. Packed: the buffer id.
+  var id: UInt16
+  /// How many descriptors of the ring it takes.
+  var descriptors: Int
+  var pieces: [RawPiece]
+
+  /// The length of the pieces that the device reads, in bytes.
+  var readable: Int { pieces.reduce(0) { $0 + ($1.isWritable ? 0 : Int($1.length)) } }
+  /// The length of the pieces that the device writes, in bytes.
+  var writable: Int { pieces.reduce(0) { $0 + ($1.isWritable ? Int($1.length) : 0) } }
+}
+
+/// A descriptor, the fields by their place in the standard; `link` is `next` of a split and `id` of a packed ring.
+struct RawDescriptor: Equatable, Sendable {
+  var address: UInt64 = 0
+  var length: UInt32 = 0
+  var flags: UInt16 = 0
+  var link: UInt16 = 0
+
+  static let next: UInt16 = 1
+  static let write: UInt16 = 2
+  static let indirect: UInt16 = 4
+  static let avail: UInt16 = 0x80
+  static let used: UInt16 = 0x8000
+}
+
+/// A ring's memory, field by field, written straight from virtio 1.2, §2.7 and §2.8: what the code under test is held
+/// against, so it shares nothing with it but the addresses. It can write what no correct driver or device writes.
+///
+/// A position is what vhost-user's VRING_BASE says: split, the free-running index; packed, the index of a descriptor
+/// with the wrap counter in bit 15.
+struct RawRing: Sendable {
+  let bytes: GuestBytes
+  let format: RingLayout.Format
   let size: Int
   let start: UInt16
+  /// Split: descriptor table, available ring, used ring. Packed: descriptor ring, driver and device event suppression.
   let descriptors: UInt64
   let avail: UInt64
   let used: UInt64
-  private(set) var added: UInt16
-  private var nextDescriptor: Int
 
-  /// A ring at `address`; the parts follow each other, aligned. The descriptors are handed out from `rotation` on,
-  /// downwards, so that heads and `next` fields differ from positions.
-  init(_ memory: TestMemory, at address: UInt64, size: Int, start: UInt16 = 0, rotation: Int = 0) {
-    self.memory = memory
+  /// The parts follow each other from `address` on, aligned.
+  init(_ bytes: GuestBytes, _ format: RingLayout.Format, size: Int, at address: UInt64 = 0x1_0000, start: UInt16) {
+    self.bytes = bytes
+    self.format = format
     self.size = size
     self.start = start
     descriptors = address
     avail = address + UInt64(16 * size)
-    used = (avail + UInt64(6 + 2 * size) + 3) & ~3
-    added = start
-    nextDescriptor = rotation
-    memory.write(avail, UInt16(0))
-    memory.write(avail + 2, start)
-    memory.write(used, UInt16(0))
-    memory.write(used + 2, start)
+    used = format == .split ? (avail + UInt64(6 + 2 * size) + 3) & ~3 : avail + 4
   }
 
-  var end: UInt64 { used + UInt64(6 + 8 * size) }
-
-  func area(_ view: MemoryView? = nil) throws -> RingMemory {
-    try RingMemory(
-      RingLayout(.split, size: size), descriptor: descriptors, avail: avail, used: used, memory: view ?? memory.view)
+  private init(_ ring: RawRing, _ bytes: GuestBytes) {
+    self.bytes = bytes
+    (format, size, start) = (ring.format, ring.size, ring.start)
+    (descriptors, avail, used) = (ring.descriptors, ring.avail, ring.used)
   }
 
-  func device() throws -> DeviceRing {
-    DeviceRing(try area(), features: [], nextAvail: start, nextUsed: start)
-  }
+  /// The same ring in other bytes.
+  func on(_ bytes: GuestBytes) -> RawRing { RawRing(self, bytes) }
 
-  func setDescriptor(_ index: Int, address: UInt64, length: UInt32, flags: UInt16, next: UInt16) {
-    let at = descriptors + UInt64(index * 16)
-    memory.write(at, address)
-    memory.write(at + 8, length)
-    memory.write(at + 12, flags)
-    memory.write(at + 14, next)
-  }
+  /// The first address behind it.
+  var end: UInt64 { used + UInt64(format == .split ? 6 + 8 * size : 4) }
+  /// How many positions there are.
+  var positions: Int { format == .split ? 0x1_0000 : 2 * size }
 
-  func setHead(_ position: UInt16, _ head: UInt16) {
-    memory.write(avail + 4 + UInt64(Int(position) % size * 2), head)
-  }
-
-  func setAvailIndex(_ index: UInt16) { memory.write(avail + 2, index) }
-
-  /// Adds a chain, puts it into the available ring and announces it.
-  ///
-  /// - Returns: Its head.
-  @discardableResult mutating func add(_ pieces: [Piece]) -> UInt16 {
-    let indices = pieces.indices.map { ((nextDescriptor - $0) % size + size) % size }
-    for (i, piece) in pieces.enumerated() {
-      let isLast = i == pieces.count - 1
-      setDescriptor(
-        indices[i], address: piece.address, length: piece.length, flags: (isLast ? 0 : 1) | (piece.isWritable ? 2 : 0),
-        next: isLast ? 0xffff : UInt16(indices[i + 1]))
-    }
-    nextDescriptor -= pieces.count
-    setHead(added, UInt16(indices[0]))
-    added &+= 1
-    setAvailIndex(added)
-    return UInt16(indices[0])
-  }
-
-  var usedIndex: UInt16 { memory.value(used + 2) }
-
-  /// The addresses in the file of the used entries of some positions.
-  func usedEntries(from position: UInt16, count: Int) -> [Range<Int>] {
-    (0..<count).compactMap { i in
-      memory.offset(used + 4 + UInt64(Int(position &+ UInt16(i)) % size * 8)).map { $0..<$0 + 8 }
-    }
-  }
-}
-
-/// A plain model of the specification for one ring: what memory looks like after the device's steps. It works on an
-/// image of the whole file and knows the chains from the test, not from the ring.
-struct RingModel {
-  let ring: RawRing
-  var image: [UInt8]
-  var usedPosition: UInt16
-  var chains: [(head: UInt16, pieces: [RawRing.Piece])]
-
-  init(_ ring: RawRing, chains: [(head: UInt16, pieces: [RawRing.Piece])]) {
-    self.ring = ring
-    image = ring.memory.snapshot()
-    usedPosition = ring.start
-    self.chains = chains
-  }
-
-  private mutating func store(_ address: UInt64, _ bytes: [UInt8]) {
-    var from = 0
-    for part in ring.memory.parts(address, bytes.count) {
-      image.replaceSubrange(part, with: bytes[from..<from + part.count])
-      from += part.count
-    }
-  }
-
-  /// The device returns its oldest chain.
-  mutating func use(length: Int) {
-    let head = chains.removeFirst().head
-    let at = ring.used + 4 + UInt64(Int(usedPosition) % ring.size * 8)
-    store(at, bytes(UInt32(head)) + bytes(UInt32(length)))
-    usedPosition &+= 1
-    store(ring.used + 2, bytes(usedPosition))
-  }
-
-  /// What the device reads from a chain.
-  func packet(_ chain: Int) -> [UInt8] {
-    chains[chain].pieces.filter { !$0.isWritable }.flatMap { piece in
-      ring.memory.parts(piece.address, Int(piece.length)).flatMap { image[$0] }
-    }
-  }
-
-  /// The device sends a packet (virtio 1.2, §5.1.6.4): to the oldest chain, to as many as it takes if they may be merged.
-  ///
-  /// - Returns: What becomes of it; `pending` when it has to wait for more buffers.
-  mutating func send(_ payload: [UInt8], headerLength: Int, mergeable: Bool) -> PacketBurst.Outcome {
-    func capacity(_ pieces: [RawRing.Piece]) -> Int { pieces.reduce(0) { $0 + Int($1.length) } }
-    let total = headerLength + payload.count
-    guard let first = chains.first else { return .pending }
-    if !mergeable && capacity(first.pieces) < total { return .undeliverable }
-    var buffers = 0
-    var room = 0
-    while room < total {
-      guard buffers < chains.count else {
-        return chains.reduce(0, { $0 + $1.pieces.count }) == ring.size ? .undeliverable : .pending
+  /// Makes it a ring in which nobody has done anything yet. What a side need not write stays as it is.
+  func reset() {
+    switch format {
+    case .split:
+      setAvailFlags(0)
+      setAvailIndex(start)
+      setUsedFlags(0)
+      setUsedIndex(start)
+    case .packed:
+      // Every descriptor was used the last time around, the ones in front of the start in this lap.
+      for index in 0..<size {
+        let isThisLap = index < Int(start & 0x7fff)
+        let wrap = (start & 0x8000 != 0) == isThisLap
+        setFlags(index, wrap ? RawDescriptor.avail | RawDescriptor.used : 0)
       }
-      room += capacity(chains[buffers].pieces)
-      buffers += 1
+      setDriverEvent(0, flags: 0)
+      setDeviceEvent(0, flags: 0)
     }
-    var packet = [UInt8](repeating: 0, count: 10) + (headerLength == 12 ? bytes(UInt16(buffers)) : []) + payload
-    for _ in 0..<buffers {
-      var length = 0
-      for piece in chains[0].pieces {
-        let count = min(Int(piece.length), packet.count)
-        store(piece.address, Array(packet.prefix(count)))
-        packet.removeFirst(count)
-        length += count
-      }
-      use(length: length)
-    }
-    return .delivered
   }
-}
 
-/// The little-endian bytes of a number.
-func bytes<T: FixedWidthInteger>(_ value: T) -> [UInt8] {
-  (0..<T.bitWidth / 8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+  // MARK: Positions
+
+  /// The position behind one chain of a split ring, one descriptor of a packed one.
+  func next(_ position: UInt16) -> UInt16 {
+    if format == .split { return position &+ 1 }
+    let index = position & 0x7fff
+    // The wrap counter changes with the last descriptor (virtio 1.2, §2.8.1).
+    return Int(index) + 1 == size ? (position & 0x8000) ^ 0x8000 : position + 1
+  }
+  func next(_ position: UInt16, by steps: Int) -> UInt16 {
+    var position = position
+    for _ in 0..<steps { position = next(position) }
+    return position
+  }
+  /// How far a chain moves a side.
+  func steps(_ chain: RawChain) -> Int { format == .split ? 1 : chain.descriptors }
+  func index(_ position: UInt16) -> Int { format == .split ? Int(position) % size : Int(position & 0x7fff) }
+  /// The wrap counter of a position in a packed ring.
+  func wrap(_ position: UInt16) -> Bool { position & 0x8000 != 0 }
+
+  // MARK: Descriptors
+
+  func descriptorAddress(_ index: Int) -> UInt64 { descriptors + UInt64(16 * index) }
+  private var flagsOffset: UInt64 { format == .split ? 12 : 14 }
+  private var linkOffset: UInt64 { format == .split ? 14 : 12 }
+
+  /// A descriptor of the ring or of a table.
+  func write(_ descriptor: RawDescriptor, at address: UInt64) {
+    bytes.write(address, descriptor.address)
+    bytes.write(address + 8, descriptor.length)
+    bytes.write(address + linkOffset, descriptor.link)
+    bytes.write(address + flagsOffset, descriptor.flags)
+  }
+  func descriptor(at address: UInt64) -> RawDescriptor {
+    RawDescriptor(
+      address: bytes.uint64(address), length: bytes.uint32(address + 8), flags: bytes.uint16(address + flagsOffset),
+      link: bytes.uint16(address + linkOffset))
+  }
+  func setDescriptor(_ index: Int, _ descriptor: RawDescriptor) { write(descriptor, at: descriptorAddress(index)) }
+  func descriptor(_ index: Int) -> RawDescriptor { descriptor(at: descriptorAddress(index)) }
+  func setFlags(_ index: Int, _ flags: UInt16) { bytes.write(descriptorAddress(index) + flagsOffset, flags) }
+  func flags(_ index: Int) -> UInt16 { bytes.uint16(descriptorAddress(index) + flagsOffset) }
+
+  /// The bits that make a descriptor of a packed ring available, and used, at a position.
+  func availBits(_ position: UInt16) -> UInt16 { wrap(position) ? RawDescriptor.avail : RawDescriptor.used }
+  func usedBits(_ position: UInt16) -> UInt16 { wrap(position) ? RawDescriptor.avail | RawDescriptor.used : 0 }
+  static let bits: UInt16 = RawDescriptor.avail | RawDescriptor.used
+
+  // MARK: Split: available ring and used ring
+
+  func setAvailFlags(_ flags: UInt16) { bytes.write(avail, flags) }
+  func setAvailIndex(_ index: UInt16) { bytes.write(avail + 2, index) }
+  var availIndex: UInt16 { bytes.uint16(avail + 2) }
+  func setHead(_ position: UInt16, _ head: UInt16) { bytes.write(avail + 4 + UInt64(2 * index(position)), head) }
+  func head(_ position: UInt16) -> UInt16 { bytes.uint16(avail + 4 + UInt64(2 * index(position))) }
+  private var usedEventAddress: UInt64 { avail + UInt64(4 + 2 * size) }
+
+  func setUsedFlags(_ flags: UInt16) { bytes.write(used, flags) }
+  func setUsedIndex(_ index: UInt16) { bytes.write(used + 2, index) }
+  var usedIndex: UInt16 { bytes.uint16(used + 2) }
+  func setUsedEntry(_ position: UInt16, id: UInt32, length: UInt32) {
+    let at = used + 4 + UInt64(8 * index(position))
+    bytes.write(at, id)
+    bytes.write(at + 4, length)
+  }
+  func usedEntry(_ position: UInt16) -> (id: UInt32, length: UInt32) {
+    let at = used + 4 + UInt64(8 * index(position))
+    return (bytes.uint32(at), bytes.uint32(at + 4))
+  }
+  private var availEventAddress: UInt64 { used + UInt64(4 + 8 * size) }
+
+  // MARK: Packed: event suppression
+
+  func setDriverEvent(_ position: UInt16, flags: UInt16) {
+    bytes.write(avail, position)
+    bytes.write(avail + 2, flags)
+  }
+  func setDeviceEvent(_ position: UInt16, flags: UInt16) {
+    bytes.write(used, position)
+    bytes.write(used + 2, flags)
+  }
+
+  // MARK: Who wants to hear of whom (virtio 1.2, §2.7.7, §2.7.10, §2.8.10)
+
+  /// A side's wish, as it stands in memory.
+  struct Event: Equatable, Sendable {
+    var position: UInt16
+    var flags: UInt16
+  }
+
+  var callEvent: Event {
+    get {
+      format == .split
+        ? Event(position: bytes.uint16(usedEventAddress), flags: bytes.uint16(avail))
+        : Event(position: bytes.uint16(avail), flags: bytes.uint16(avail + 2))
+    }
+    nonmutating set {
+      if format == .split {
+        setAvailFlags(newValue.flags)
+        bytes.write(usedEventAddress, newValue.position)
+      } else {
+        setDriverEvent(newValue.position, flags: newValue.flags)
+      }
+    }
+  }
+  var kickEvent: Event {
+    get {
+      format == .split
+        ? Event(position: bytes.uint16(availEventAddress), flags: bytes.uint16(used))
+        : Event(position: bytes.uint16(used), flags: bytes.uint16(used + 2))
+    }
+    nonmutating set {
+      if format == .split {
+        setUsedFlags(newValue.flags)
+        bytes.write(availEventAddress, newValue.position)
+      } else {
+        setDeviceEvent(newValue.position, flags: newValue.flags)
+      }
+    }
+  }
+
+  /// Whether a side is to be told that the other one has moved from a position on, step by step.
+  func isWanted(_ event: Event, from position: UInt16, steps: Int, hasEventIndex: Bool) -> Bool {
+    switch (format, hasEventIndex) {
+    case (.split, false): return event.flags & 1 == 0
+    case (.packed, _) where event.flags & 3 == 1: return false
+    // What the standard reserves, or has not been negotiated, suppresses nothing.
+    case (.packed, _) where event.flags & 3 != 2 || !hasEventIndex: return true
+    default:
+      var position = position
+      for _ in 0..<min(steps, positions) {
+        if position == event.position { return true }
+        position = next(position)
+      }
+      return false
+    }
+  }
 }
