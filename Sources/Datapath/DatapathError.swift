@@ -17,6 +17,8 @@ public struct DatapathError: Error, Sendable, CustomStringConvertible {
     public static let badFile = Code(rawValue: "badFile")
     /// A worker did not leave a queue in time.
     public static let stuck = Code(rawValue: "stuck")
+    /// What is wanted belongs to somebody else at the time.
+    public static let inUse = Code(rawValue: "inUse")
     /// The system refused a thread or a descriptor.
     public static let system = Code(rawValue: "system")
   }

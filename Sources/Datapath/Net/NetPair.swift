@@ -4,16 +4,15 @@ internal import Virtio
 /// A queue pair of a software net device with the port that serves it: what a worker serves together.
 final class NetPair: WorkerClient {
   let name: String
-  let worker: Worker
-  /// The two vrings, from the guest's point of view.
+  private let worker: Worker
   let receive: OwnedVring
   let transmit: OwnedVring
   /// Only ever used by the worker.
   private let port: BurstOwnership<any NetPort>
 
   /// What the kick descriptors of the two vrings are watched under.
-  static let receiveSource = 0
-  static let transmitSource = 1
+  private static let receiveSource = 0
+  private static let transmitSource = 1
 
   init(name: String, worker: Worker, port: sending any NetPort, receive: OwnedVring, transmit: OwnedVring) {
     self.name = name
@@ -85,4 +84,19 @@ final class NetPair: WorkerClient {
 
   /// Whether a vring of the pair has no kick descriptor.
   var needsPolling: Bool { receive.needsPolling || transmit.needsPolling }
+}
+
+extension NetPair: NetPairServer {
+  func begin(for owner: String) { worker.attach(self) }
+
+  func end() { worker.detach(self) }
+
+  func watch(_ kick: OwnedFD, isTransmit: Bool) throws {
+    try worker.watch(kick, of: self, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
+  }
+
+  func unwatch(_ kick: OwnedFD, isTransmit: Bool) { worker.unwatch(kick) }
+
+  // A worker that met the pair while the vring was closed has passed it over.
+  func changed(isTransmit: Bool) { worker.nudge() }
 }

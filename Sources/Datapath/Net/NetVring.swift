@@ -4,84 +4,76 @@ internal import Virtio
 /// A running vring of a net device with all that serving it takes. Belongs to whoever owns it at the time
 /// (``OwnedVring``).
 struct NetVring {
-  let index: Int
-  let format: RingLayout.Format
-  let size: Int
-  let addresses: (descriptor: UInt64, avail: UInt64, used: UInt64)
-  var ring: DeviceRing
-  /// Keeps what `ring` points to alive.
-  var memory: GuestMemory
-  var kick: OwnedFD?
-  var call: OwnedFD?
-  var isEnabled: Bool
+  private var base: RunningVring
   let headerLength: Int
   let isMergeable: Bool
-  let counters: VringCounters
   /// Who hears that the ring is broken.
   let observer: (any DeviceObserver)?
-  /// Whether the guest has been told that it need not kick.
-  private var kicksWanted: Bool?
-  /// Whether the fault has been reported.
-  private var isFaultReported = false
 
   init(
     _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters,
     observer: (any DeviceObserver)? = nil
-  ) throws {
-    let description = vring.description
-    index = description.index
-    size = description.size
-    addresses = (description.descriptor, description.avail, description.used)
-    format = RingLayout.Format(for: features)
-    ring = DeviceRing(
-      try NetVring.area(format, size: size, addresses: addresses, memory: memory), features: features,
-      nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
-    self.memory = memory
-    kick = description.kick
-    call = description.call
-    isEnabled = vring.isEnabled
+  ) throws(VirtioError) {
+    base = try RunningVring(vring, features: features, memory: memory, counters: counters)
     headerLength = NetHeader.length(for: features)
     isMergeable = features.contains(.netMergeableBuffers)
-    self.counters = counters
     self.observer = observer
   }
 
-  private static func area(
-    _ format: RingLayout.Format, size: Int, addresses: (descriptor: UInt64, avail: UInt64, used: UInt64),
-    memory: GuestMemory
-  ) throws -> RingMemory {
-    try RingMemory(
-      RingLayout(format, size: size), descriptor: addresses.descriptor, avail: addresses.avail, used: addresses.used,
-      memory: memory.addressMap.view)
+  var index: Int { base.index }
+  var state: VringState { base.state }
+  var counters: VringCounters { base.counters }
+  var kick: OwnedFD? {
+    get { base.kick }
+    set { base.kick = newValue }
+  }
+  var call: OwnedFD? {
+    get { base.call }
+    set { base.call = newValue }
+  }
+  var isEnabled: Bool {
+    @inline(__always) get { base.isEnabled }
+    set { base.isEnabled = newValue }
   }
 
   /// The same ring in another snapshot of guest memory.
-  mutating func move(to memory: GuestMemory) throws {
-    ring.memory = try NetVring.area(format, size: size, addresses: addresses, memory: memory)
-    self.memory = memory
-  }
-
-  var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
+  mutating func move(to memory: GuestMemory) throws(VirtioError) { try base.move(to: memory) }
 
   // MARK: Bursts
 
-  /// How many buffers the guest offers.
-  @inline(__always) mutating func pending() -> Int { ring.pending() }
+  /// How many buffers the guest offers, counted up to a burst.
+  @inline(__always) mutating func pending() -> Int { base.ring.pending() }
 
-  /// Takes packets from the guest into an empty burst.
+  /// Where the next buffer is returned: whether anything was given shows by its change.
+  @inline(__always) var nextUsed: UInt16 { base.ring.nextUsed }
+
+  /// Takes packets from the guest into a burst, behind those that are there. They are to be completed.
+  private mutating func fetch(into burst: PacketBurst, limit: Int) -> Int {
+    base.ring.dequeueBurst(
+      into: burst, limit: limit, memory: base.memory.addressMap.view, headerLength: headerLength)
+  }
+
+  /// Takes packets from the guest into a burst of which nothing is needed any more.
   mutating func dequeue(into burst: PacketBurst, limit: Int) -> Int {
     burst.clear()
-    return ring.dequeueBurst(into: burst, limit: limit, memory: memory.addressMap.view, headerLength: headerLength)
+    return fetch(into: burst, limit: limit)
   }
 
   /// Returns the first `count` of `taken` packets to the guest as sent and puts the others back.
   mutating func complete(_ burst: PacketBurst, count: Int, taken: Int) {
-    ring.complete(burst, first: 0, count: count)
-    if taken > count { ring.giveBack(burst, first: count) }
-    guard count > 0 else { return }
+    if taken > count { base.ring.giveBack(burst, first: count) }
+    complete(burst, first: 0, count: count)
+  }
+
+  /// Returns packets to the guest as sent.
+  ///
+  /// - Returns: How many of them were too long to be copied.
+  @discardableResult private mutating func complete(_ burst: PacketBurst, first: Int, count: Int) -> Int {
+    base.ring.complete(burst, first: first, count: count)
+    guard count > 0 else { return 0 }
     var bytes = 0
     var oversized = 0
-    for i in 0..<count {
+    for i in first..<first + count {
       let slot = burst[i]
       bytes &+= slot.length &- headerLength
       if slot.outcome == .oversized {
@@ -95,18 +87,37 @@ struct NetVring {
       counters.add(.oversized, oversized)
       counters.add(.dropped, oversized)
     }
-    notify()
+    base.notify()
+    return oversized
+  }
+
+  /// Takes packets from the guest into a burst, behind those that are there, and returns them as sent. On a disabled ring
+  /// they are dropped.
+  ///
+  /// - Returns: How many there are more in the burst.
+  mutating func take(into burst: PacketBurst, limit: Int) -> Int {
+    let first = burst.count
+    guard isEnabled else {
+      _ = discard(burst)
+      return 0
+    }
+    let taken = fetch(into: burst, limit: limit)
+    if complete(burst, first: first, count: taken) > 0 {
+      burst.filter { $0 < first || burst[$0].outcome != .oversized }
+    }
+    return burst.count - first
   }
 
   /// Gives packets to the guest.
   ///
   /// - Returns: How many were given or cannot be given at all; the others wait for buffers.
   mutating func enqueue(_ burst: PacketBurst) -> Int {
-    let before = ring.nextUsed
+    let before = base.ring.nextUsed
     // No offload has been negotiated, so nothing that a header could say holds for the one who gets it.
+    burst.setHeaderLength(headerLength)
     burst.clearHeaders(length: headerLength)
-    let count = ring.enqueueBurst(
-      from: burst, first: 0, memory: memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
+    let count = base.ring.enqueueBurst(
+      from: burst, first: 0, memory: base.memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
     var packets = 0
     var bytes = 0
     var undeliverable = 0
@@ -128,55 +139,52 @@ struct NetVring {
       counters.add(.oversized, undeliverable)
       counters.add(.dropped, undeliverable)
     }
-    if ring.nextUsed != before { notify() }
+    if base.ring.nextUsed != before { base.notify() }
+    return count
+  }
+
+  /// Gives packets to the guest and takes them out of the burst, with those that cannot be given at all; the others wait
+  /// for buffers. A disabled ring takes none.
+  ///
+  /// - Returns: How many there are less in the burst.
+  mutating func give(from burst: PacketBurst) -> Int {
+    guard isEnabled else { return 0 }
+    let count = enqueue(burst)
+    burst.removeFirst(count)
     return count
   }
 
   /// Takes packets from the guest and drops them, as a disabled ring must (vhost-user, Ring states).
   mutating func discard(_ burst: PacketBurst) -> Int {
-    let taken = dequeue(into: burst, limit: PacketBurst.capacity)
-    ring.complete(burst, first: 0, count: taken)
+    let first = burst.count
+    let taken = fetch(into: burst, limit: PacketBurst.capacity)
+    base.ring.complete(burst, first: first, count: taken)
+    burst.removeLast(taken)
     if taken > 0 {
       counters.add(.dropped, taken)
-      notify()
+      base.notify()
     }
     return taken
   }
 
   // MARK: Notifications
 
-  private mutating func notify() {
-    guard ring.wantsCall() else {
-      counters.add(.suppressedCalls, 1)
-      return
-    }
-    guard let call else { return }
-    EventFD.signal(call)
-    counters.add(.calls, 1)
-  }
-
   /// Calls the guest whatever it asked for: after a change of descriptors or of the owner it might wait for a call that
   /// went to nobody.
-  func callOnce() {
-    if let call { EventFD.signal(call) }
-  }
+  func callOnce() { base.callOnce() }
 
   /// Asks the guest for kicks or to do without, once a change.
-  mutating func wantKicks(_ wanted: Bool) {
-    guard kicksWanted != wanted, ring.fault == .none else { return }
-    ring.setWantsKicks(wanted)
-    kicksWanted = wanted
-  }
+  mutating func wantKicks(_ wanted: Bool) { base.wantKicks(wanted) }
+
+  // MARK: Faults
 
   /// Whether the ring is broken and nobody has asked why yet. A function that may change the vring, because asking an
   /// optional one for a value copies all of it.
-  @inline(__always) mutating func hasNewFault() -> Bool { ring.fault != .none && !isFaultReported }
+  @inline(__always) mutating func hasNewFault() -> Bool { base.hasNewFault }
 
   /// The reason why the ring is broken, the first time it is asked for.
-  mutating func takeFault() -> RingFault? {
-    guard hasNewFault() else { return nil }
-    isFaultReported = true
-    counters.add(.broken, 1)
-    return ring.fault
-  }
+  mutating func takeFault() -> RingFault? { base.takeFault() }
+
+  /// Why the ring is broken.
+  var fault: RingFault { base.ring.fault }
 }

@@ -18,9 +18,9 @@ struct SourcePort: NetPort {
     if headerLength != filledFor { fill(headerLength: headerLength) }
     packets.rearm()
     // Packets that fit into no buffer cost none; sending them for ever would be work without an end.
-    let before = receive?.ring.nextUsed
+    let before = receive?.nextUsed
     let given = receive?.enqueue(packets) ?? 0
-    return receive?.ring.nextUsed == before ? dropped : dropped + given
+    return receive?.nextUsed == before ? dropped : dropped + given
   }
 
   /// Broadcast frames of the protocol for local experiments (IEEE 802, EtherType 0x88B5).

@@ -5,7 +5,8 @@ public import Virtio
 /// The software datapath: engine −1, which makes a device for each socket that claims one.
 ///
 /// `Registry(software: SoftwareEngine())` is how it gets in. A net device takes the parameters `port` (what it does with
-/// packets, see ``PortConfiguration``), `mac` and `mtu`. A block device takes `blk-file` (the path of the file or block
+/// packets, see ``PortConfiguration`` and
+/// ``ApplicationPort``), `mac` and `mtu`. A block device takes `blk-file` (the path of the file or block
 /// device that it is made of), `read-only`, `serial` (its name, up to 20 characters) and `io` (how the file is read and
 /// written: `uring` or `threads`; without it io_uring where there is one).
 public final class SoftwareEngine: Engine {
@@ -14,6 +15,7 @@ public final class SoftwareEngine: Engine {
   public typealias Factory = @Sendable (DeviceRequest) throws -> any SoftwareDevice
 
   private let workers: [Worker]
+  private let applications = Mutex<[String: ApplicationPort]>([:])
   private let factories = Mutex<[DeviceType: Factory]>([.block: { request in try SoftwareBlockDevice(request) }])
   /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
   private let next = Atomic<Int>(0)
@@ -44,7 +46,9 @@ public final class SoftwareEngine: Engine {
   public func open(_ request: DeviceRequest) throws -> sending any Device {
     let first = next.wrappingAdd(request.queues ?? 1, ordering: .relaxed).oldValue
     let worker = { [workers] queue in workers[Int(UInt(bitPattern: first &+ queue) % UInt(workers.count))] }
-    if request.type == .net { return try SoftwareNetDevice(request, worker: worker) }
+    if request.type == .net {
+      return try SoftwareNetDevice(request, worker: worker) { name in applications.withLock { $0[name] } }
+    }
     guard let make = factories.withLock({ $0[request.type] }) else {
       throw DatapathError(
         .unsupportedType, "the software datapath serves net and block devices; there is none of type \(request.type)")
@@ -62,12 +66,37 @@ public final class SoftwareEngine: Engine {
     factories.withLock { $0[type] = make }
   }
 
+  /// Makes a port whose packets the application moves itself; a socket gets it by ``ApplicationPort/parameters``.
+  ///
+  /// - Parameters:
+  ///   - name: What it is called in parameters, logs and errors; no other one of this engine is called so.
+  ///   - pairs: How many queue pairs a socket can have at most, 1 to 128.
+  /// - Throws: ``DatapathError`` `badConfiguration`, `inUse` for a name that is taken, or `system`.
+  public func makeApplicationPort(named name: String, pairs: Int = 1) throws(DatapathError) -> ApplicationPort {
+    let port = try ApplicationPort(name: name, pairs: pairs)
+    let isNew = applications.withLock { applications in
+      guard applications[name] == nil else { return false }
+      applications[name] = port
+      return true
+    }
+    guard isNew else { throw DatapathError(.inUse, "there is an application port \(name) already; give each its name") }
+    return port
+  }
+
+  /// Forgets an application port. A device that has it goes on; no other one can get it any more.
+  public func removeApplicationPort(_ port: ApplicationPort) {
+    applications.withLock { applications in
+      if applications[port.name] === port { applications[port.name] = nil }
+    }
+  }
+
   /// Ends the workers. All devices have been closed.
   public func stop() {
     for worker in workers { worker.stop() }
   }
 
-  /// Makes all workers stand still: nothing that software serves moves, nothing is lost.
+  /// Makes all workers stand still: nothing that they serve moves, nothing is lost. The queues of application ports are not
+  /// theirs.
   public func pause() {
     for worker in workers { worker.pause() }
   }

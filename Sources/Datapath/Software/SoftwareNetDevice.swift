@@ -1,11 +1,13 @@
 internal import VDPA
 internal import Virtio
 
-/// A net device in software: queue pairs, each with a port, each served by a worker.
+/// A net device in software: queue pairs, each served by a worker with a port, or by the application.
 final class SoftwareNetDevice: Device {
   private let owner: String
   private let configuration: NetConfiguration
-  private let pairs: [NetPair]
+  private let pairs: [any NetPairServer]
+  /// How many of the pairs have begun to belong to this device.
+  private var begun = 0
   private var features: Features = []
   private var memory: GuestMemory?
   private var observer: (any DeviceObserver)?
@@ -15,15 +17,16 @@ final class SoftwareNetDevice: Device {
   /// The most queue pairs: what a vhost-user connection can name in 8 bits.
   static let maxPairs = 128
 
-  init(_ request: DeviceRequest, worker: (Int) -> Worker) throws {
+  /// Makes a device.
+  ///
+  /// - Parameters:
+  ///   - request: What it has to be like.
+  ///   - worker: Which worker serves a queue pair, if one does.
+  ///   - application: The application port of a name.
+  init(_ request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?) throws {
     try request.parameters.allow(only: ["port", "mac", "mtu"], for: "a software net device")
-    let port = try PortConfiguration(parsing: request.parameters["port"] ?? "loopback")
-    let count = request.queues ?? 1
-    guard (1...SoftwareNetDevice.maxPairs).contains(count) else {
-      throw DatapathError(
-        .badConfiguration, "\(request.owner): \(count) queue pairs; a net device has 1 to \(SoftwareNetDevice.maxPairs)"
-      )
-    }
+    pairs = try SoftwareNetDevice.pairs(for: request, worker: worker, application: application)
+    let count = pairs.count
     var features: Features = DeviceRing.features.union([
       .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
     ])
@@ -42,17 +45,43 @@ final class SoftwareNetDevice: Device {
     attributes = DeviceAttributes(
       type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status],
       vringCount: 2 * count, operationsMayBlock: false)
-    pairs = (0..<count).map { i in
-      NetPair(
-        name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make(),
-        receive: OwnedVring(name: "\(request.owner) vring \(2 * i)"),
-        transmit: OwnedVring(name: "\(request.owner) vring \(2 * i + 1)"))
+  }
+
+  private static func pairs(
+    for request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?
+  ) throws -> [any NetPairServer] {
+    if let count = request.queues, !(1...maxPairs).contains(count) {
+      throw DatapathError(
+        .badConfiguration, "\(request.owner): \(count) queue pairs; a net device has 1 to \(maxPairs)")
     }
+    let text = request.parameters["port"] ?? "loopback"
+    guard let name = ApplicationPort.name(in: text) else {
+      let port = try PortConfiguration(parsing: text)
+      return (0..<(request.queues ?? 1)).map { i in
+        NetPair(
+          name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make(),
+          receive: OwnedVring(name: "\(request.owner) vring \(2 * i)"),
+          transmit: OwnedVring(name: "\(request.owner) vring \(2 * i + 1)"))
+      }
+    }
+    guard let port = application(name) else {
+      throw DatapathError(
+        .badConfiguration,
+        "\(request.owner): there is no application port \"\(name)\"; the application has to make it before a socket names it"
+      )
+    }
+    let count = request.queues ?? port.servers.count
+    guard count <= port.servers.count else {
+      throw DatapathError(
+        .badConfiguration,
+        "\(request.owner): \(count) queue pairs are wanted; application port \(name) has \(port.servers.count)")
+    }
+    return Array(port.servers.prefix(count))
   }
 
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
-      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs: pairs))
+      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs))
   }
 
   // MARK: Operations
@@ -61,8 +90,11 @@ final class SoftwareNetDevice: Device {
     features = setup.features
     memory = setup.memory
     observer = setup.observer
-    for pair in pairs { pair.worker.attach(pair) }
     do {
+      for pair in pairs {
+        try pair.begin(for: owner)
+        begun += 1
+      }
       for vring in setup.vrings { try start(vring) }
     } catch {
       _ = try close()
@@ -73,19 +105,20 @@ final class SoftwareNetDevice: Device {
   func close() throws -> [VringState] {
     var states: [VringState] = []
     var failure: (any Error)?
-    for (i, pair) in pairs.enumerated() {
+    for i in 0..<begun {
       // The transmit ring first: without a receive ring the port might drop what it still takes from the guest.
       for index in [2 * i + 1, 2 * i] {
         do {
           if let state = try stop(index) { states.append(state) }
         } catch {
-          // A worker that is stuck in it keeps the vring with its memory; nobody else enters it.
+          // Whoever is stuck in it keeps the vring with its memory; nobody else enters it.
           failure = error
         }
       }
-      if failure == nil { pair.worker.detach(pair) }
     }
     if let failure { throw failure }
+    for pair in pairs.prefix(begun) { pair.end() }
+    begun = 0
     memory = nil
     observer = nil
     return states
@@ -94,11 +127,11 @@ final class SoftwareNetDevice: Device {
   func setVring(_ description: VringDescription, enabled: Bool) throws {
     // Before configure nothing runs, and configure repeats it.
     guard memory != nil else { return }
-    let isRunning = try change(description.index) { vring, pair, source -> Bool in
+    let isRunning = try change(description.index) { vring, pair, isTransmit -> Bool in
       guard var running = vring else { return false }
       if running.kick !== description.kick {
-        if let kick = description.kick { try pair.worker.watch(kick, of: pair, source: source) }
-        if let kick = running.kick { pair.worker.unwatch(kick) }
+        if let kick = description.kick { try pair.watch(kick, isTransmit: isTransmit) }
+        if let kick = running.kick { pair.unwatch(kick, isTransmit: isTransmit) }
       }
       let isNewCall = running.call !== description.call
       running.kick = description.kick
@@ -120,6 +153,7 @@ final class SoftwareNetDevice: Device {
   func migrationDone() throws {}
 
   func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws {
+    guard memory != nil else { return }
     for index in 0..<attributes.vringCount {
       try change(index) { vring, _, _ in try vring?.move(to: new) }
     }
@@ -128,16 +162,14 @@ final class SoftwareNetDevice: Device {
 
   // MARK: Vrings
 
-  /// Changes a vring between two bursts.
+  /// Changes a vring of a pair that belongs to this device, between two bursts.
   private func change<Result>(
-    _ index: Int, _ body: (inout NetVring?, NetPair, _ source: Int) throws -> Result
+    _ index: Int, _ body: (inout NetVring?, any NetPairServer, _ isTransmit: Bool) throws -> Result
   ) throws -> Result {
     let pair = pairs[index / 2]
-    // A worker that met the pair while the vring was closed has passed it over.
-    defer { pair.worker.nudge() }
-    return try vring(index).change { vring in
-      try body(&vring, pair, index % 2 == 1 ? NetPair.transmitSource : NetPair.receiveSource)
-    }
+    let isTransmit = index % 2 == 1
+    defer { pair.changed(isTransmit: isTransmit) }
+    return try vring(index).change { vring in try body(&vring, pair, isTransmit) }
   }
 
   private func vring(_ index: Int) -> OwnedVring {
@@ -154,10 +186,10 @@ final class SoftwareNetDevice: Device {
     } catch {
       throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
     }
-    try change(index) { vring, pair, source in
+    try change(index) { vring, pair, isTransmit in
       if let kick = running.kick {
         do {
-          try pair.worker.watch(kick, of: pair, source: source)
+          try pair.watch(kick, isTransmit: isTransmit)
         } catch {
           throw DatapathError(.badVring, "the kick descriptor of vring \(index) cannot be watched: \(error)")
         }
@@ -169,9 +201,9 @@ final class SoftwareNetDevice: Device {
   }
 
   private func stop(_ index: Int) throws -> VringState? {
-    try change(index) { vring, pair, _ in
+    try change(index) { vring, pair, isTransmit in
       defer { vring = nil }
-      if let kick = vring?.kick { pair.worker.unwatch(kick) }
+      if let kick = vring?.kick { pair.unwatch(kick, isTransmit: isTransmit) }
       return vring?.state
     }
   }
@@ -179,7 +211,7 @@ final class SoftwareNetDevice: Device {
 
 extension SoftwareNetDevice: VringControl {
   func stopVring(_ index: Int) throws -> VringState {
-    guard let state = try stop(index) else {
+    guard memory != nil, let state = try stop(index) else {
       throw DatapathError(.badVring, "vring \(index) is not running, so it cannot be stopped")
     }
     return state
@@ -190,11 +222,13 @@ extension SoftwareNetDevice: ConfigurationSpace {
   var bytes: [UInt8] { configuration.encoded }
 }
 
-/// The counters of a software net device.
+/// The counters of a software net device. Who holds them does not hold the device, and with it its memory.
 private struct SoftwareNetStatistics: DeviceStatistics {
-  let pairs: [NetPair]
+  private let counters: [VringCounters]
 
-  var vrings: [VringStatistics] {
-    pairs.flatMap { [$0.receive.counters.snapshot, $0.transmit.counters.snapshot] }
+  init(_ pairs: [any NetPairServer]) {
+    counters = pairs.flatMap { [$0.receive.counters, $0.transmit.counters] }
   }
+
+  var vrings: [VringStatistics] { counters.map(\.snapshot) }
 }

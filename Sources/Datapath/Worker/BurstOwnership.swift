@@ -2,11 +2,11 @@ internal import CLinux
 internal import Synchronization
 internal import VDPA
 
-/// Something that one worker works on in bursts, and that others change between two bursts.
+/// Something that one thread works on in bursts, and that others change between two bursts.
 ///
-/// The worker takes it and leaves it with one store each, without a lock; whoever wants to change it closes it, lets
+/// A worker takes it and leaves it with one store each, without a lock; whoever wants to change it closes it, lets
 /// `membarrier(2)` do the ordering that the worker does not pay for, and sleeps until the burst that runs, if one does, has
-/// ended. A worker outside of a burst is never waited for.
+/// ended. Whoever is outside of a burst is never waited for.
 @safe final class BurstOwnership<State>: Sendable {
   // The word that a side writes is on a cache line of its own: [0] in a burst, [16] closed. Allocated once and freed with
   // this object; every access is atomic.
@@ -44,13 +44,34 @@ internal import VDPA
     return result
   }
 
+  /// What has come of an attempt to work on the state.
+  enum Attempt<Result> {
+    case done(Result)
+    /// It is closed; nothing was done.
+    case closed
+    /// Another thread is at work on it; nothing was done.
+    case busy
+  }
+
+  /// Works on the state, on any thread; for states that have no worker, whose ``burst(_:)`` would not notice.
+  @inline(__always) func attempt<Result>(_ body: (inout State) -> Result) -> Attempt<Result> {
+    guard unsafe clinux_exchange_u32(words, 1) == 0 else { return .busy }
+    guard unsafe clinux_load_acquire_u32(words + 16) == 0 else {
+      leave()
+      return .closed
+    }
+    let result = unsafe body(&state.pointee)
+    leave()
+    return .done(result)
+  }
+
   @inline(__always) private func leave() {
     unsafe clinux_store_release_u32(words, 0)
     ProcessBarrier.light()
     if unsafe clinux_load_u32(words + 16) != 0 { _ = unsafe clinux_futex_wake(words, 1) }
   }
 
-  /// Works on the state while no worker does, on any other thread.
+  /// Works on the state while nobody else does, on a thread that is in no burst.
   ///
   /// - Parameters:
   ///   - name: What the error calls the state.
@@ -68,7 +89,7 @@ internal import VDPA
         let now = MonotonicClock.nanoseconds
         guard now < end else {
           throw DatapathError(
-            .stuck, "\(name()): its worker has not left it for \(deadline) ms; its memory stays mapped")
+            .stuck, "\(name()): whoever serves it has not left it for \(deadline) ms; its memory stays mapped")
         }
         _ = unsafe clinux_futex_wait(words, 1, Int64(end - now))
       }

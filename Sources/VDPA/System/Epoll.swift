@@ -28,6 +28,9 @@ package final class Epoll: Sendable {
 
   private let fd: OwnedFD
 
+  /// The instance's own descriptor, which is readable while there are events.
+  package var descriptor: FileDescriptor { fd.descriptor }
+
   package init() throws(Errno) {
     let descriptor = epoll_create1(CInt(EPOLL_CLOEXEC))
     guard descriptor >= 0 else { throw Errno(rawValue: errno) }

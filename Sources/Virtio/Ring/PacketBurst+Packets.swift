@@ -185,6 +185,13 @@ extension PacketBurst {
     keep(kept)
   }
 
+  /// Drops the last `count` packets.
+  public func removeLast(_ count: Int) {
+    precondition(count >= 0 && count <= self.count)
+    let kept = self.count - count
+    filter { $0 < kept }
+  }
+
   /// Drops the first `count` packets; those behind them move up.
   public func removeFirst(_ count: Int) {
     precondition(count >= 0 && count <= self.count)
