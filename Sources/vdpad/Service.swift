@@ -14,6 +14,8 @@ struct Service {
   func run() throws {
     // A peer that goes away is an error of a write and not the end of the process.
     signal(SIGPIPE, SIG_IGN)
+    // So is a file that may not become as large as a guest wants it (ulimit -f).
+    signal(SIGXFSZ, SIG_IGN)
     // Before the first thread, so that no thread takes the signal away from the one that waits for it.
     let ending = try EndingSignals()
 

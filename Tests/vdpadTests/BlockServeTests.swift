@@ -28,20 +28,21 @@ struct BlockServeTests {
       daemon = try Daemon(["--type", "block", "--blk-file", image] + options)
     }
 
-    /// A front-end with two rings, which run.
-    func connect() throws -> (Guest, RawFrontEnd) {
-      let guest = try Guest()
-      let frontEnd = try RawFrontEnd(path: daemon.path)
-      try frontEnd.negotiate(
-        features: BlockServeTests.features, protocolFeatures: BlockServeTests.protocolFeatures)
-      guest.share(with: frontEnd)
-      for ring in guest.rings { guest.start(ring, with: frontEnd) }
-      frontEnd.send(.setStatus, bytes(0x0f))
-      _ = try frontEnd.ask(.getStatus)
-      return (guest, frontEnd)
-    }
+    func connect() throws -> (Guest, RawFrontEnd) { try BlockServeTests.connect(daemon.path) }
 
     var content: [UInt8] { (try? Array(Data(contentsOf: URL(fileURLWithPath: image)))) ?? [] }
+  }
+
+  /// A front-end with two rings, which run.
+  private static func connect(_ path: String) throws -> (Guest, RawFrontEnd) {
+    let guest = try Guest()
+    let frontEnd = try RawFrontEnd(path: path)
+    try frontEnd.negotiate(features: features, protocolFeatures: protocolFeatures)
+    guest.share(with: frontEnd)
+    for ring in guest.rings { guest.start(ring, with: frontEnd) }
+    frontEnd.send(.setStatus, bytes(0x0f))
+    _ = try frontEnd.ask(.getStatus)
+    return (guest, frontEnd)
   }
 
   private static func data(_ seed: UInt8) -> [UInt8] { (0..<512).map { UInt8(truncatingIfNeeded: $0) &* 7 &+ seed } }
@@ -58,14 +59,8 @@ struct BlockServeTests {
         ["--type", "block", "--blk-file", image, "--queues", "2", "--serial", "disk-1"] + options)
       let idle = daemon.holdings
       for round in 0..<3 {
-        let guest = try Guest()
-        let frontEnd = try RawFrontEnd(path: daemon.path)
-        try frontEnd.negotiate(features: Self.features, protocolFeatures: Self.protocolFeatures)
+        let (guest, frontEnd) = try Self.connect(daemon.path)
         #expect(try frontEnd.ask(.getQueueNum) == 2)
-        guest.share(with: frontEnd)
-        for ring in guest.rings { guest.start(ring, with: frontEnd) }
-        frontEnd.send(.setStatus, bytes(0x0f))
-        _ = try frontEnd.ask(.getStatus)
         for ring in 0..<2 {
           let sector = UInt64(10 * round + ring)
           let data = Self.data(UInt8(sector))
@@ -173,6 +168,33 @@ struct BlockServeTests {
       #expect(try guest.request(BlockRequest(.read, sector: 127).encoded, room: 513) == Self.data(3) + [0])
       frontEnd.hangUp()
       #expect(try disk.daemon.end() == .exited(0))
+    }
+  }
+
+  @Test(
+    "A file that may not be written that far: an I/O error with its reason, and the daemon lives",
+    arguments: ["uring", "threads"])
+  func limited(way: String) async throws {
+    try await blocking {
+      let scratch = try ScratchDirectory("block")
+      let image = scratch.file("disk.img")
+      try Data(count: 128 * 512).write(to: URL(fileURLWithPath: image))
+      let path = scratch.file("sock")
+      let process = try PeerProcess(
+        "prlimit",
+        [
+          "--fsize=32768", PeerProcess.builtProgram("vdpad"), "serve", "--type", "block", "--socket-path", path,
+          "--blk-file", image, "--blk-io", way, "--queues", "2",
+        ], hint: "package util-linux installs it")
+      try process.waitForText("listening")
+      let (guest, frontEnd) = try Self.connect(path)
+      #expect(try guest.request(BlockRequest(.write, sector: 63).encoded + Self.data(1), room: 1) == [0])
+      let failed = try guest.request(BlockRequest(.write, sector: 64).encoded + Self.data(2), room: 1)
+      #expect(failed == [BlockStatus.ioError.rawValue])
+      try process.waitForText("OUT of 512 bytes at sector 64: \(image): File too large")
+      #expect(try guest.request(BlockRequest(.read, sector: 63).encoded, room: 513) == Self.data(1) + [0])
+      frontEnd.hangUp()
+      #expect(process.terminate() == .exited(0))
     }
   }
 

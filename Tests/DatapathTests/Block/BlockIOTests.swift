@@ -173,6 +173,30 @@ import VDPA
     }
   }
 
+  @Test("Letting go of one queue waits for its operations, though the threads go on for others")
+  func sharedThreads() throws {
+    let file = try TestFile(sectors: 2048)
+    let opened = try file.open()
+    let threads = try BlockThreads(count: 1, file: opened.descriptor)
+    let vectors = BlockVectors()
+    for length in [1 << 20, 1 << 19, 512] {
+      var one: ThreadIO? = ThreadIO(threads, depth: 64, wakeup: try EventFD.make())
+      vectors.setZeroes(length)
+      try file.write(pattern(1 << 20))
+      for _ in 0..<20 { one?.prepare(BlockOperation(kind: .write, memory: vectors.next)) }
+      #expect(one?.submit() == true)
+      one = nil
+      // What they write from may be used for something else from now on.
+      let now = pattern(1 << 20)
+      try file.write(now)
+      let other = ThreadIO(threads, depth: 1, wakeup: try EventFD.make())
+      other.prepare(BlockOperation(kind: .sync))
+      #expect(other.submit())
+      other.drain()
+      #expect(try file.read(count: 1 << 20) == now)
+    }
+  }
+
   @Test("Descriptors and threads go with it", arguments: IOUnderTest.allCases)
   func released(way: IOUnderTest) throws {
     let file = try TestFile()

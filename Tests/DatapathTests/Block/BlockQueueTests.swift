@@ -70,7 +70,7 @@ import Virtio
   func odd() throws {
     let file = try TestFile(sectors: 4)
     let bench = try BlockQueueUnderTest(file) { try IOUnderTest.threads.make($0) }
-    for count in [1, 20, 511, 513, 1023] {
+    for count in [1, 20, 256, 511, 513, 768, 1023] {
       let read = try bench.run(BlockRequest(.read).encoded, room: count + 1)
       #expect(read.status == .ioError && read.written == 0)
       #expect(try bench.write(0, pattern(count)) == done(.ioError))
