@@ -25,6 +25,8 @@ class Setup:
     ring: Ring = field(default_factory=Ring)
     queues: int = 1
     queue_size: int = 128
+    #: Whether the back-end does its file operations by threads in place of io_uring.
+    threads: bool = False
 
     def needs(self) -> set[str]:
         return self.ring.needs() | ({"back-channel"} if self.front_end == "user-mode-linux" else set())
@@ -69,7 +71,7 @@ class Rig:
 
 
 def _rig(lab: Lab, setup: Setup, image: Path, modules: list[str] = (), **guest_options) -> Rig:
-    back_end = lab.serve(lab.back_ends.block(image, queues=setup.queues))
+    back_end = lab.serve(lab.back_ends.block(image, queues=setup.queues, threads=setup.threads))
     if setup.front_end == "user-mode-linux":
         guest = lab.user_mode([f"{back_end.socket}:{_BLOCK_TYPE}"], ["virtio_blk", *modules], **guest_options)
     else:
@@ -81,6 +83,8 @@ def _rig(lab: Lab, setup: Setup, image: Path, modules: list[str] = (), **guest_o
             raise LabError(f"the guest has {found} queues and not {setup.queues}")
     if (disks := guest.check("ls /sys/block")) != "vda":
         raise LabError(f"the guest's disks are {disks} and not vda alone")
+    if (serial := guest.read("/sys/block/vda/serial")) != back_end.serial:
+        raise LabError(f"the guest's disk is called {serial} and not {back_end.serial}")
     if (size := int(guest.read("/sys/block/vda/size")) * 512) != image.stat().st_size:
         raise LabError(f"the guest's disk has {size} bytes, its image {image.stat().st_size}")
     return Rig(guest, back_end, image)
@@ -363,9 +367,12 @@ _TABLE = [
     (patterns, "packed-2-queues-of-1024", Setup(ring=_PACKED, queues=2, queue_size=1024), False, set()),
     (patterns, "split-of-16", Setup(queue_size=16), False, set()),
     (patterns, "packed-of-16", Setup(ring=_PACKED, queue_size=16), False, set()),
+    (patterns, "split-threads", Setup(queues=2, threads=True), False, set()),
+    (patterns, "packed-threads", Setup(ring=_PACKED, queues=2, threads=True), False, set()),
     (patterns, "user-mode-linux", Setup(front_end="user-mode-linux"), False, set()),
     (trim, "split", Setup(), False, set()),
     (trim, "packed", Setup(ring=_PACKED), False, set()),
+    (trim, "split-threads", Setup(threads=True), False, set()),
     (read_only, "split", Setup(), False, set()),
     (read_only, "packed", Setup(ring=_PACKED), False, set()),
     (errors, "split", Setup(), False, {"io-errors"}),

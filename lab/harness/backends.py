@@ -32,8 +32,8 @@ class BackEnd:
     socket: Path
     #: What `--stats` prints, if the process has it.
     has_counters: bool = False
-    #: The exit status that SIGTERM leads to.
-    ends_with: int = 0
+    #: What a block device tells its guest as its name.
+    serial: str | None = None
 
     def counters(self) -> dict[str, dict[str, int]]:
         """The counters of each ring, by the names that the process prints; the last ones it printed."""
@@ -54,7 +54,7 @@ class BackEnd:
         if before is not None:
             raise LabError(f"{self.process.name} ended by itself with {before}: {self.process.tail(5)}")
         status = self.process.stop()
-        if status != self.ends_with:
+        if status != 0:
             raise LabError(f"{self.process.name} ended with {status} at SIGTERM: {self.process.tail(5)}")
         if self.socket.exists():
             raise LabError(f"{self.process.name} left its socket {self.socket}")
@@ -90,20 +90,20 @@ class BackEnds:
         process.wait_listening(socket)
         return BackEnd(process, socket, **options)
 
-    def block(self, image: Path, read_only: bool = False, queues: int = 1) -> BackEnd:
-        """A block device on a raw image."""
+    def block(self, image: Path, read_only: bool = False, queues: int = 1, threads: bool = False) -> BackEnd:
+        """A block device on a raw image; `threads`: in place of io_uring, where there is a choice."""
         socket, log = self._next("block")
         if self.kind == "vdpad":
             argv = [str(self.programs.vdpad), "serve", "--type", "block", "--socket-path", str(socket),
-                    "--blk-file", str(image), "--queues", str(queues), "--stats", "1"]
-            return self._started(
-                "vdpad", argv + ["--read-only"] * read_only, socket, log, has_counters=True)
+                    "--blk-file", str(image), "--queues", str(queues), "--serial", f"lab-{socket.name}",
+                    "--stats", "1", *(["--read-only"] if read_only else []), *(["--blk-io=threads"] if threads else [])]
+            return self._started("vdpad", argv, socket, log, has_counters=True, serial=f"lab-{socket.name}")
         export = (f"type=vhost-user-blk,id=export,node-name=image,writable={'off' if read_only else 'on'},"
                   f"num-queues={queues},addr.type=unix,addr.path={socket}")
         argv = ["qemu-storage-daemon", "--blockdev",
                 f"driver=file,node-name=image,filename={image},discard=unmap,read-only={'on' if read_only else 'off'}",
                 "--export", export]
-        return self._started("qemu-storage-daemon", argv, socket, log)
+        return self._started("qemu-storage-daemon", argv, socket, log, serial="vhost_user_blk")
 
     def net(self, queues: int = 1) -> BackEnd:
         """A net device that answers ARP and ICMP echo for any address."""
