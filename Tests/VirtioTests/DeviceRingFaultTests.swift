@@ -251,9 +251,15 @@ import Testing
           burst.clear()
           _ = $0.dequeueBurst(into: burst, limit: 1, memory: memory.view, headerLength: 12)
         }
+        // In a packed ring's table the flag does not count, for DPDK's driver has it wrong.
         let isPacket = !pieces[0].isWritable
-        try require(
-          dequeued == (isOrdered ? isPacket ? .none : .shortBuffer : .descriptorOrder), "\(pieces): \(dequeued)")
+        let expected: RingFault =
+          format == .packed && isIndirect
+          ? .none : isOrdered ? isPacket ? .none : .shortBuffer : .descriptorOrder
+        try require(dequeued == expected, "\(pieces): \(dequeued)")
+        if dequeued == .none && isIndirect && format == .packed {
+          try require(burst[0].length == 12 * count, "\(pieces): all of it is read")
+        }
         let enqueued = try fault {
           burst.clear()
           _ = burst.append([UInt8](repeating: 7, count: 12 * count - 12), headerLength: 12)

@@ -78,7 +78,11 @@ struct ChainWalk {
       }
 
       let length = Int(descriptor.length)
-      if descriptor.isWritable {
+      // DPDK's driver of packed rings says of the header of a packet that it sends in a table that the device writes it (as
+      // of 22.11), and its own back-end does not look. On a ring that only ever has buffers to be read there is nothing
+      // else that it could mean.
+      let isWritable = descriptor.isWritable && !(Area.isSequential && tableCount > 0 && purpose == .read)
+      if isWritable {
         hasWritable = true
         if purpose != .read {
           let bytes = min(length, wanted)

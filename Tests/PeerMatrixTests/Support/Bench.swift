@@ -51,10 +51,8 @@ final class Bench: Sendable {
   /// - Parameters:
   ///   - traffic: What software does with packets; a simulated device does what its engine was told.
   ///   - length: The bytes of a source's packets.
-  ///   - features: What the socket does not offer, although its device has it.
   func socket(
-    _ serving: ServingEngine, queues: Int = 1, traffic: Traffic = .loopback, length: Int = 64,
-    without features: Features = []
+    _ serving: ServingEngine, queues: Int = 1, traffic: Traffic = .loopback, length: Int = 64
   ) throws -> VhostUserSocket {
     let port = traffic == .source ? "source=\(length)" : traffic.rawValue
     var logger = Logger(label: "matrix")
@@ -64,7 +62,6 @@ final class Bench: Sendable {
       registry: registry, threads: threads, logger: logger)
     if serving == .simulator { try socket.bind(DeviceHandle(engine: engine, device: 0)) }
     try socket.setQueueCount(queues)
-    try socket.disableFeatures(features)
     let log = EventLog()
     socket.setDelegate(log)
     logs.withLock { $0[socket.status.path] = log }
