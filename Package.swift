@@ -14,7 +14,9 @@ let settings: [SwiftSetting] = [
 /// that it takes from CLinux included, and there is one more program. Without it nothing here is any different.
 let isFuzzing = Context.environment["VDPA_FUZZ"] != nil
 let fuzzed: [SwiftSetting] =
-  settings + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer,address", "-Xcc", "-fsanitize=address"])] : [])
+  settings
+  + (isFuzzing
+    ? [.unsafeFlags(["-sanitize=fuzzer,address", "-Xcc", "-fsanitize=address", "-enable-testing"])] : [])
 
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")

@@ -33,14 +33,15 @@ uint64_t cfuzzer_thread_nanoseconds(void) {
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-// The linker sends every call of mmap here (--wrap=mmap). A mapping of a memory file gets inaccessible address space on
-// both sides, more than the length of a descriptor can reach over: an access outside of guest memory then ends the process
-// instead of reading or writing whatever the kernel has put beside it.
+// The linker sends every call of mmap here (--wrap=mmap). A mapping of a memory file, and of the buffers of a packet pool,
+// gets inaccessible address space on both sides, more than the length of a descriptor can reach over: an access outside
+// of it then ends the process instead of reading or writing whatever the kernel has put beside it.
 void *__real_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset);
 
 void *__wrap_mmap(void *address, size_t length, int protection, int flags, int file, off_t offset) {
-  if (address != NULL || file < 0 || !(flags & MAP_SHARED))
+  int guarded = (file >= 0 && (flags & MAP_SHARED)) || (file < 0 && (flags & MAP_NORESERVE));
+  if (address != NULL || !guarded)
     return __real_mmap(address, length, protection, flags, file, offset);
   const size_t guard = (size_t)1 << 32;
   const size_t page = 4096;

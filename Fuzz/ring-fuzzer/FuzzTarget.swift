@@ -2,7 +2,4 @@
 protocol FuzzTarget {
   /// Works through one input; ends the process if something does not hold.
   func run(_ input: FuzzInput)
-
-  /// Inputs to begin with: what correct peers do, and one for each rule that they can break.
-  static var seeds: [FuzzInput] { get }
 }

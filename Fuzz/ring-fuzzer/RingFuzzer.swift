@@ -4,10 +4,34 @@ internal import SystemPackage
 
 /// The program: `ring-fuzzer TARGET [--seeds FOLDER | options and folders of libFuzzer]`, or `--list`.
 enum RingFuzzer {
-  /// Names for the command line, in the order in which they are run.
-  static let names = ["device", "device-race", "driver", "driver-race", "echo"]
-  /// Not one of them: it must be found out.
-  static let control = "control"
+  /// What can be fuzzed: how to make it, and inputs to begin with: what correct peers do, and one for each rule that they
+  /// can break.
+  private struct Entry {
+    let name: String
+    let seeds: [FuzzInput]
+    let make: () throws -> any FuzzTarget
+  }
+
+  /// In the order in which they are run; the last one must be found out and is not one of them for the user.
+  private static var entries: [Entry] {
+    [
+      Entry(name: "device", seeds: DeviceRingTarget.seeds) { try DeviceRingTarget(isRacing: false) },
+      Entry(name: "device-race", seeds: DeviceRingTarget.seeds) { try DeviceRingTarget(isRacing: true) },
+      Entry(name: "driver", seeds: DriverRingTarget.seeds) { try DriverRingTarget(isRacing: false) },
+      Entry(name: "driver-race", seeds: DriverRingTarget.seeds) { try DriverRingTarget(isRacing: true) },
+      Entry(name: "chain", seeds: KeepingDevice.seeds) { try ChainTarget(KeepingDevice(), isRacing: false) },
+      Entry(name: "chain-race", seeds: KeepingDevice.seeds) { try ChainTarget(KeepingDevice(), isRacing: true) },
+      Entry(name: "block", seeds: BlockDeviceUnderTest.seeds) {
+        try ChainTarget(BlockDeviceUnderTest(), isRacing: false)
+      },
+      Entry(name: "block-race", seeds: BlockDeviceUnderTest.seeds) {
+        try ChainTarget(BlockDeviceUnderTest(), isRacing: true)
+      },
+      Entry(name: "offload", seeds: OffloadTarget.seeds) { OffloadTarget() },
+      Entry(name: "echo", seeds: EchoTarget.seeds) { EchoTarget() },
+      Entry(name: "control", seeds: ControlTarget.seeds) { try ControlTarget() },
+    ]
+  }
 
   private static let usage = """
     usage: ring-fuzzer --list
@@ -21,35 +45,23 @@ enum RingFuzzer {
   static func run() -> CInt {
     let arguments = CommandLine.arguments
     guard arguments.count >= 2 else { return complain(usage) }
+    let names = entries.dropLast().map(\.name)
     if arguments[1] == "--list" {
       print(names.joined(separator: "\n"))
       return 0
     }
-    do {
-      unsafe target = try make(arguments[1])
-    } catch {
-      return complain("ring-fuzzer: there is no memory to fuzz in: \(error)")
-    }
-    guard let target = unsafe target else {
+    guard let entry = entries.first(where: { $0.name == arguments[1] }) else {
       return complain("ring-fuzzer: no target \(arguments[1]); there are \(names.joined(separator: ", "))")
     }
     if arguments.count > 2 && arguments[2] == "--seeds" {
-      guard arguments.count == 4 else { return complain(usage) }
-      return write(type(of: target).seeds, to: arguments[3])
+      return arguments.count == 4 ? write(entry.seeds, to: arguments[3]) : complain(usage)
+    }
+    do {
+      unsafe target = try entry.make()
+    } catch {
+      return complain("ring-fuzzer: \(entry.name) cannot be set up: \(error)")
     }
     return fuzz(arguments[0], Array(arguments[2...]))
-  }
-
-  private static func make(_ name: String) throws -> (any FuzzTarget)? {
-    switch name {
-    case "device": try DeviceRingTarget(isRacing: false)
-    case "device-race": try DeviceRingTarget(isRacing: true)
-    case "driver": try DriverRingTarget(isRacing: false)
-    case "driver-race": try DriverRingTarget(isRacing: true)
-    case "echo": EchoTarget()
-    case control: try ControlTarget()
-    default: nil
-    }
   }
 
   private static func complain(_ message: String) -> CInt {

@@ -4,7 +4,7 @@ internal import Virtio
 ///
 /// Frames are changed in place in the copy that was taken from the guest; every offset is checked against the frame's
 /// length.
-package struct EchoPort: NetPort {
+struct EchoPort: NetPort {
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
     guard let taken = transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
     transmit?.complete(burst, count: taken, taken: taken)
@@ -19,7 +19,7 @@ package struct EchoPort: NetPort {
   private static let mac: [UInt8] = [0x02, 0x76, 0x64, 0x70, 0x61, 0x01]
 
   /// Turns a request into its answer. False when it is not a request.
-  package static func answer(_ frame: inout MutableSpan<UInt8>) -> Bool {
+  static func answer(_ frame: inout MutableSpan<UInt8>) -> Bool {
     let length = frame.count
     guard length >= 42 else { return false }
     switch word(frame, 12) {

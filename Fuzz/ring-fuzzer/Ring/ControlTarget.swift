@@ -15,8 +15,8 @@ final class ControlTarget: FuzzTarget {
     memory.reset()
     list.clear()
     let place = RingPlacement(input, in: memory)
-    guard place.area(memory.view) != nil else { return }
-    var driver = DriverWrites(place, in: memory, first: input.position)
+    guard place.memory(memory.view) != nil else { return }
+    var driver = DriverWrites(place, in: memory)
     for record in input.records where !record.isStep { driver.write(record, to: list) }
     for i in 0..<list.count { memory.applyNoted(list[i]) }
     for i in 0..<place.size {

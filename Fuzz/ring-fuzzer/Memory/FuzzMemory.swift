@@ -25,6 +25,8 @@ internal import Virtio
   let places: [Place]
   /// Where each region starts in the file.
   let offsets: [Int]
+  let guest: GuestMemory
+  /// Guest memory with the permissions of the regions.
   let map: AddressMap
   let length: Int
   // Both are mapped for good and freed with the process. The file is what two threads write to at the same time; the
@@ -61,7 +63,7 @@ internal import Virtio
     }
     unsafe image.copyMemory(from: file, byteCount: end)
 
-    let guest = try GuestMemory.table(regions.map { ($0, FileDescriptor(rawValue: fd)) })
+    guest = try GuestMemory.table(regions.map { ($0, FileDescriptor(rawValue: fd)) })
     map = try AddressMap(
       ranges: zip(guest.addressMap.ranges, places.sorted { $0.start < $1.start }).map { $0.limited(to: $1.access) })
     for place in places { poison(place) }

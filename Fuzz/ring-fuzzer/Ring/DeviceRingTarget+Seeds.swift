@@ -59,19 +59,23 @@ extension DeviceRingTarget {
       chains(1, reads: true, 80, FuzzMemory.code(anchor: 6, 16)) + take + chains(1, reads: false, 80) + [step(.echo)],
       [
         write(.memoryWord, a: 1, e: FuzzMemory.code(anchor: 6, 0)), write(.ringWord, a: 1, d: 4, e: 3),
-        write(.flags, a: 1), step(.wantsCall),
+        write(.event, a: 1), step(.wantsCall),
         step(.lookUp, d: Record.length(60), e: FuzzMemory.code(anchor: 1, -30)),
       ],
     ]
     var inputs: [FuzzInput] = []
     for (i, body) in bodies.enumerated() {
-      for variant in 0..<4 {
+      for variant in 0..<6 {
         var input = FuzzInput()
-        input.layout = UInt8(variant)
-        input.size = [0, 4, 1, 9][variant]
-        input.bits = [[.mergeable], [], [.mergeable, .legacyHeader], [.indirect, .mergeable]][variant]
+        input.layout = UInt8(variant % 4)
+        input.size = [0, 4, 1, 9, 13, 4][variant]
+        let bits: [FuzzInput.Bits] = [
+          [.mergeable, .indirect], [], [.mergeable, .legacyHeader, .eventIndex], [.indirect, .mergeable, .pool],
+          [.packed, .mergeable, .indirect], [.packed, .eventIndex, .pool],
+        ]
+        input.bits = bits[variant]
         input.rounds = 7
-        input.position = variant == 2 ? 65535 : 0
+        input.position = [0, 0, 65535, 0, 0x8000, 14][variant]
         // Each part at the end of a region in turn.
         input.places = [UInt8(i % 3 == 1 && variant == 1 ? 1 : 0), 0, variant == 0 ? 0x11 : 0]
         input.records = body

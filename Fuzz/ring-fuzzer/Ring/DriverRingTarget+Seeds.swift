@@ -23,22 +23,28 @@ extension DriverRingTarget {
     let unknown = [write(.giveBack, a: 200), collect, write(.entry, a: 0, b: 16, e: 1), collect]
     let twice = [write(.entry, e: 0), write(.entry, a: 1, e: 0), write(.usedIndex, d: 2), collect]
     let notAnnounced = [step(.add, d: 64), write(.entry, e: 1), write(.usedIndex, d: 1), collect]
-    let ahead = [write(.usedIndex, d: 9), collect, write(.flags, a: 1), publish]
+    let ahead = [write(.usedIndex, d: 9), collect, write(.event, a: 1), publish]
     let descriptors = [write(.ringWord, a: 0, d: 12, e: 0xffff), write(.giveBack), collect]
     let bodies: [[Record]] = [
       [step(.add, a: 1, b: 1, c: 3, d: 64), publish] + inOrder, offer(8) + outOfOrder, offer(64) + inParts,
       offer(1) + unknown, offer(2) + twice, offer(1) + notAnnounced, offer(1) + [write(.giveBack, d: 65), collect],
+      [step(.add, a: 130, b: 1, c: 3, d: 64), publish] + inOrder,
+      offer(8) + [write(.giveBack, a: 5), collect, collect],
       offer(1) + ahead, [step(.add, a: 15, b: 8, d: 64), publish] + descriptors,
     ]
     var inputs: [FuzzInput] = []
     for body in bodies {
-      for variant in 0..<4 {
+      for variant in 0..<6 {
         var input = FuzzInput()
-        input.layout = UInt8(variant)
-        input.size = [0, 4, 3, 9][variant]
-        input.bits = [[], [.indirect], [.eventIndex], [.inOrder]][variant]
+        input.layout = UInt8(variant % 4)
+        input.size = [0, 4, 3, 9, 13, 4][variant]
+        let bits: [FuzzInput.Bits] = [[], .indirect, .eventIndex, .inOrder, .packed, [.packed, .inOrder, .eventIndex]]
+        input.bits = bits[variant]
         input.rounds = 7
+        input.position = [0, 0, 65535, 0, 0x8000, 14][variant]
         input.places = [0, 0, variant == 0 ? 0x11 : 0]
+        // Tables of three.
+        input.placeOffset = 0x402
         input.records = body
         inputs.append(input)
       }

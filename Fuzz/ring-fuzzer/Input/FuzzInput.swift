@@ -1,6 +1,8 @@
+internal import Virtio
+
 /// One input: sixteen bytes that say what memory and ring are like, then records.
 struct FuzzInput {
-  /// Which ring features were negotiated. The bits of features that a walker does not have yet are passed over.
+  /// Which features were negotiated, and where packets are copied to.
   struct Bits: OptionSet {
     let rawValue: UInt8
     static let mergeable = Bits(rawValue: 1)
@@ -9,6 +11,8 @@ struct FuzzInput {
     static let eventIndex = Bits(rawValue: 8)
     static let packed = Bits(rawValue: 16)
     static let inOrder = Bits(rawValue: 32)
+    /// Packets are in buffers of a pool.
+    static let pool = Bits(rawValue: 64)
   }
 
   static let headerSize = 16
@@ -27,14 +31,16 @@ struct FuzzInput {
   var position: UInt16 = 0
   /// Bytes 6, 7: how far the used position is behind the available one.
   var lag: UInt16 = 0
-  /// Bytes 8–10: where each of the ring's parts is; bytes 12, 13: an offset for those that take one.
+  /// Bytes 8–10: where each of the ring's parts is; bytes 12, 13: an offset for those that take one. Byte 8 also says
+  /// whether a packed ring's position may be one that it does not have.
   var places: [UInt8] = [0, 0, 0]
   var placeOffset: UInt16 = 0
 
   var records: [Record] = []
 
-  /// 256 is the most that one byte addresses; the others are there for the arithmetic at the limits. 3 and 0 are no sizes.
-  static let sizes = [8, 1, 2, 4, 16, 32, 64, 128, 256, 4096, 32768, 3, 0, 16, 4, 2]
+  /// 256 is the most that one byte addresses; the larger ones are there for the arithmetic at the limits. 0 is no size, and
+  /// what is no power of two is none of a split ring.
+  static let sizes = [8, 1, 2, 4, 16, 32, 64, 128, 256, 4096, 32768, 3, 0, 7, 100, 2]
 
   init() {}
 
@@ -56,6 +62,17 @@ struct FuzzInput {
 
   var ringSize: Int { FuzzInput.sizes[Int(size) % FuzzInput.sizes.count] }
   var headerLength: Int { bits.contains(.legacyHeader) ? 10 : 12 }
+
+  /// The features of rings that were negotiated.
+  var features: Features {
+    var features: Features = bits.contains(.legacyHeader) ? [] : .version1
+    if bits.contains(.mergeable) { features.insert(.netMergeableBuffers) }
+    if bits.contains(.indirect) { features.insert(.indirectDescriptors) }
+    if bits.contains(.eventIndex) { features.insert(.eventIndex) }
+    if bits.contains(.packed) { features.insert(.packedRing) }
+    if bits.contains(.inOrder) { features.insert(.inOrder) }
+    return features
+  }
 
   var bytes: [UInt8] {
     [

@@ -1,4 +1,4 @@
-internal import Datapath
+@testable internal import Datapath
 
 /// The echo port, which takes frames of the guest apart and answers them in place.
 final class EchoTarget: FuzzTarget {

@@ -4,7 +4,9 @@ extension FuzzMemory {
   /// The memories that an input chooses from, made once.
   ///
   /// Regions end where a ring's used part can be flush with the end, at the end of a page, and at odd places.
-  static func all() throws -> [FuzzMemory] {
+  ///
+  /// - Parameter isWritable: Whether a device may write to all of it, as it may to a guest's memory without an IOMMU.
+  static func all(isWritable: Bool = false) throws -> [FuzzMemory] {
     [
       // One region, which ends inside of a page.
       try FuzzMemory([Place(start: 0x1_0000, size: 0x5ff2)]),
@@ -13,7 +15,8 @@ extension FuzzMemory {
       // Adjacent ones, one that may only be read, and one that ends at the last address that a region can have.
       try FuzzMemory([
         Place(start: 0x1_0000, size: 0x3002, lead: 16), Place(start: 0x1_3002, size: 0x0ffe),
-        Place(start: 0x1_4000, size: 0x1000, access: .read), Place(start: 0xffff_ffff_ffff_e000, size: 0x1fff),
+        Place(start: 0x1_4000, size: 0x1000, access: isWritable ? .readWrite : .read),
+        Place(start: 0xffff_ffff_ffff_e000, size: 0x1fff),
       ]),
       // Room for the largest rings and packets.
       try FuzzMemory([

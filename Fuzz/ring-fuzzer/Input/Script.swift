@@ -1,0 +1,33 @@
+/// The order in which an input's records are carried out.
+enum Script {
+  /// Record by record: what the peer writes is there at once, and nobody else writes.
+  static func play(
+    _ input: FuzzInput, on memory: FuzzMemory, _ list: StoreList, write: (Record) -> Void, step: (Record) -> Void
+  ) {
+    var applied = 0
+    func apply() {
+      while applied < list.count {
+        memory.applyNoted(list[applied])
+        applied += 1
+      }
+    }
+    apply()
+    for record in input.records {
+      if record.isStep {
+        step(record)
+      } else {
+        write(record)
+        apply()
+      }
+    }
+  }
+
+  /// What the peer writes, for another thread; the walker's steps are left over.
+  static func split(_ input: FuzzInput, write: (Record) -> Void) -> [Record] {
+    var steps: [Record] = []
+    for record in input.records {
+      if record.isStep { steps.append(record) } else { write(record) }
+    }
+    return steps
+  }
+}
