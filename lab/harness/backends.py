@@ -1,6 +1,4 @@
 """Back-ends that serve a vhost-user socket: vdpad and the entropy example, and references not written here."""
-import re
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 

@@ -40,14 +40,12 @@ class _Apt:
         if suite:
             sources = state / "sources"
             self._options += ["-o", "Dir::Etc::sourcelist=/dev/null", "-o", f"Dir::Etc::sourceparts={sources}"]
-        if not (state / "done").exists():
-            for folder in ("lists/partial", "cache/archives/partial"):
-                (state / folder).mkdir(parents=True, exist_ok=True)
-            if suite:
-                sources.mkdir(exist_ok=True)
-                (sources / "suite.list").write_text(f"deb {_mirror()} {suite} main\n")
-            _run(["apt-get", *self._options, "update"])
-            (state / "done").touch()
+        for folder in ("lists/partial", "cache/archives/partial"):
+            (state / folder).mkdir(parents=True, exist_ok=True)
+        if suite:
+            sources.mkdir(exist_ok=True)
+            (sources / "suite.list").write_text(f"deb {_mirror()} {suite} main\n")
+        _run(["apt-get", *self._options, "update"])
 
     def dependency(self, package: str, pattern: str) -> str:
         """The first package matching `pattern` that `package` depends on."""
