@@ -149,16 +149,19 @@ package final class RawFrontEnd {
   }
 
   /// What a front-end settles before rings are set up.
+  ///
+  /// - Parameter features: What the guest's driver accepts.
   package func negotiate(
-    features accepted: Features = [.version1, .netMergeableBuffers],
+    features: Features = [.version1, .netMergeableBuffers],
     protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots, .status]
   ) throws {
-    let features = Features(rawValue: try ask(.getFeatures))
+    let offered = Features(rawValue: try ask(.getFeatures))
+    try require(offered.isSuperset(of: features), "of the features only \(offered.bits) are offered")
     send(.setOwner)
-    let offered = ProtocolFeatures(rawValue: try ask(.getProtocolFeatures))
-    try require(offered.isSuperset(of: protocolFeatures), "only \(offered) are offered")
+    let offeredProtocol = ProtocolFeatures(rawValue: try ask(.getProtocolFeatures))
+    try require(offeredProtocol.isSuperset(of: protocolFeatures), "only \(offeredProtocol) are offered")
     send(.setProtocolFeatures, bytes(protocolFeatures.rawValue))
-    send(.setFeatures, bytes(features.intersection(accepted.union(.protocolFeatures)).rawValue))
+    send(.setFeatures, bytes(features.union(.protocolFeatures).rawValue))
   }
 }
 

@@ -1,5 +1,4 @@
 import CLinux
-import Foundation
 
 /// Which CPUs the two ends of a test run on, when nobody says.
 package enum PeerCPU {
@@ -18,8 +17,7 @@ package enum PeerCPU {
 
   /// Whether the CPU has AVX-512, as DPDK asks it.
   package static let hasAVX512: Bool = {
-    let information = (try? String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)) ?? ""
-    let flags = information.split(separator: "\n").first { $0.hasPrefix("flags") }
+    let flags = (SystemTable.text(at: "/proc/cpuinfo") ?? "").split(separator: "\n").first { $0.hasPrefix("flags") }
     return flags?.split(separator: " ").contains("avx512f") ?? false
   }()
 }

@@ -1,5 +1,3 @@
-import Foundation
-
 /// Where a DPDK program takes its memory from.
 package enum PeerMemory: Hashable, Sendable, CustomStringConvertible {
   /// Hugepages, without files and without a mounted hugetlbfs.
@@ -16,8 +14,7 @@ package enum PeerMemory: Hashable, Sendable, CustomStringConvertible {
 
   /// Hugepages when the machine has enough of them free, in the default size.
   package static func available(mebibytes: Int) -> PeerMemory {
-    choice(
-      mebibytes: mebibytes, memoryInformation: (try? String(contentsOfFile: "/proc/meminfo", encoding: .utf8)) ?? "")
+    choice(mebibytes: mebibytes, memoryInformation: SystemTable.text(at: "/proc/meminfo") ?? "")
   }
 
   /// The same from the text of /proc/meminfo.

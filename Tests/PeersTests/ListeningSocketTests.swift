@@ -19,14 +19,14 @@ struct ListeningSocketTests {
     }
   }
 
-  @Test("A socket is found beside others whose names are no text")
+  @Test("A socket is found beside many others whose names are no text")
   func otherNames() throws {
     let scratch = try ScratchDirectory()
+    let name = Array(scratch.file("sock").utf8)
     // In the abstract namespace a name begins with a zero and may go on with any bytes.
-    let (listening, other) = (
-      try Self.socket(named: Array(scratch.file("sock").utf8)), try Self.socket(named: [0, 0xff, 0xfe])
-    )
-    defer { for socket in [listening, other] { close(socket) } }
+    let others = try (0..<200).map { try Self.socket(named: [0, 0xff, UInt8($0)] + name) }
+    let listening = try Self.socket(named: name)
+    defer { for socket in others + [listening] { close(socket) } }
     #expect(!ListeningSocket.exists(at: scratch.file("sock")))
     #expect(listen(listening, 1) == 0)
     #expect(ListeningSocket.exists(at: scratch.file("sock")))

@@ -362,9 +362,8 @@ struct VhostUserSocketTests {
     try guest.run(with: frontEnd)
     #expect(try guest.exchange([1]) == [1])
     // A packet is looked for only when there is a buffer to give it back in.
-    let buffer = guest.rings[0].base + 0x8000
-    guest.post(guest.rings[0], [.init(address: buffer, length: 2048, isWritable: true)], buffer: buffer)
-    guest.rings[1].area.publishAvailIndex(.max)
+    try guest.postEmpty(guest.rings[0])
+    guest.rings[1].corrupt()
     EventFD.signal(guest.rings[1].kick)
     try await waits { recorder.names.withLock { $0.contains("broken 1") } }
     #expect(try !frontEnd.tell(.setVringNum, VringStatePayload(index: 9, number: 64).encoded))

@@ -28,16 +28,18 @@ struct BlockServeTests {
       daemon = try Daemon(["--type", "block", "--blk-file", image] + options)
     }
 
-    func connect() throws -> (Guest, RawFrontEnd) { try BlockServeTests.connect(daemon.path) }
+    func connect(without features: Features = []) throws -> (Guest, RawFrontEnd) {
+      try BlockServeTests.connect(daemon.path, without: features)
+    }
 
     var content: [UInt8] { (try? Array(Data(contentsOf: URL(fileURLWithPath: image)))) ?? [] }
   }
 
   /// A front-end with two rings, which run.
-  private static func connect(_ path: String) throws -> (Guest, RawFrontEnd) {
+  private static func connect(_ path: String, without lacking: Features = []) throws -> (Guest, RawFrontEnd) {
     let guest = try Guest()
     let frontEnd = try RawFrontEnd(path: path)
-    try frontEnd.negotiate(features: features, protocolFeatures: protocolFeatures)
+    try frontEnd.negotiate(features: features.subtracting(lacking), protocolFeatures: protocolFeatures)
     guest.share(with: frontEnd)
     for ring in guest.rings { guest.start(ring, with: frontEnd) }
     frontEnd.send(.setStatus, bytes(0x0f))
@@ -135,7 +137,7 @@ struct BlockServeTests {
   func readOnly() async throws {
     try await blocking {
       let disk = try Disk(sectors: 128, "--read-only", "--queues", "2")
-      let (guest, frontEnd) = try disk.connect()
+      let (guest, frontEnd) = try disk.connect(without: [.blockDiscard, .blockWriteZeroes])
       #expect(Features(rawValue: try frontEnd.ask(.getFeatures)).contains(.blockReadOnly))
       #expect(try guest.request(BlockRequest(.write).encoded + Self.data(1), room: 1) == [BlockStatus.ioError.rawValue])
       #expect(try guest.request(BlockRequest(.read).encoded, room: 513) == Array(repeating: 0, count: 513))

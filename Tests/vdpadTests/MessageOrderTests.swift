@@ -10,7 +10,6 @@ import Virtio
 @Suite(.serialized)
 struct MessageOrderTests {
   private static let protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots, .status]
-  private static let features: Features = [.version1, .netMergeableBuffers, .protocolFeatures]
 
   /// What QEMU does with each pair when it connects, the pair's rings enabled before there are features.
   private func connect(_ frontEnd: RawFrontEnd, _ guest: Guest, pair: Int) throws {
@@ -39,8 +38,9 @@ struct MessageOrderTests {
 
   /// What it does when the guest's driver starts, with the rings where they stood.
   private func start(_ frontEnd: RawFrontEnd, _ guest: Guest, positions: [UInt32]) throws {
+    let features = bytes(guest.features.union(.protocolFeatures).rawValue)
     for pair in 0..<2 {
-      frontEnd.send(.setFeatures, bytes(Self.features.rawValue))
+      frontEnd.send(.setFeatures, features)
       if pair == 0 {
         let status = try frontEnd.ask(.getStatus)
         frontEnd.send(.setStatus, bytes(status | 8))
@@ -49,7 +49,7 @@ struct MessageOrderTests {
         let file = VringFilePayload(index: UInt32(ring.index), hasDescriptor: true).encoded
         frontEnd.send(.setVringCall, file, descriptors: [ring.call.rawValue])
       }
-      frontEnd.send(.setFeatures, bytes(Self.features.rawValue))
+      frontEnd.send(.setFeatures, features)
       if pair == 0 {
         #expect(
           try frontEnd.tell(
@@ -58,9 +58,7 @@ struct MessageOrderTests {
       for ring in guest.rings[2 * pair...2 * pair + 1] {
         let index = UInt32(ring.index)
         let file = VringFilePayload(index: index, hasDescriptor: true).encoded
-        frontEnd.send(.setVringNum, VringStatePayload(index: index, number: UInt32(Guest.ringSize)).encoded)
-        frontEnd.send(.setVringBase, VringStatePayload(index: index, number: positions[ring.index]).encoded)
-        frontEnd.send(.setVringAddress, ring.addresses.encoded)
+        guest.describe(ring, to: frontEnd, at: positions[ring.index])
         frontEnd.send(.setVringKick, file, descriptors: [ring.kick.rawValue])
       }
       enable(frontEnd, pair: pair, true)
@@ -82,15 +80,17 @@ struct MessageOrderTests {
   /// Software, which stops single rings, and the simulator, which is closed at the first that is to stop.
   private static let engines = [[], ["--engine", "simulator:queues=2"]]
 
-  @Test("Packets flow before and after a stop in QEMU's order, and no position is lost", arguments: engines)
-  func qemu(engine: [String]) async throws {
+  @Test(
+    "Packets flow before and after a stop in QEMU's order, and no position is lost", arguments: engines,
+    RingLayout.Format.allCases)
+  func qemu(engine: [String], format: RingLayout.Format) async throws {
     try await blocking {
       let daemon = try Daemon(["--queues", "2"] + engine)
-      let guest = try Guest(queues: 2)
+      let guest = try Guest(queues: 2, format: format)
       let frontEnd = try RawFrontEnd(path: daemon.path)
       for pair in 0..<2 { try connect(frontEnd, guest, pair: pair) }
 
-      var positions: [UInt32] = [0, 0, 0, 0]
+      var positions = guest.rings.map { $0.position(after: 0) }
       for round in 0..<3 {
         try start(frontEnd, guest, positions: positions)
         for i in 0..<40 {
@@ -106,8 +106,8 @@ struct MessageOrderTests {
         _ = try frontEnd.ask(.getStatus)
         #expect(EventFD.drain(masked) > 0, "a call may have got lost on its way to the old descriptor")
         positions = try stop(frontEnd, guest)
-        let each = UInt32(round + 1)
-        #expect(positions == [each * 40, each * 40, each * 30, each * 30])
+        let each = round + 1
+        #expect(positions == zip(guest.rings, [40, 40, 30, 30]).map { $0.position(after: each * $1) })
       }
       frontEnd.hangUp()
       try behaveWell(at: daemon.path, queues: 2)
@@ -116,14 +116,16 @@ struct MessageOrderTests {
   }
 
   @Test(
-    "While packets flow: a pair that starts late, a new kick descriptor, memory that comes and goes", arguments: engines
+    "While packets flow: a pair that starts late, a new kick descriptor, memory that comes and goes",
+    arguments: engines,
+    RingLayout.Format.allCases
   )
-  func changesWhileRunning(engine: [String]) async throws {
+  func changesWhileRunning(engine: [String], format: RingLayout.Format) async throws {
     try await blocking {
       let daemon = try Daemon(["--queues", "2"] + engine)
-      let guest = try Guest(queues: 2)
+      let guest = try Guest(queues: 2, format: format)
       let frontEnd = try RawFrontEnd(path: daemon.path)
-      try frontEnd.negotiate()
+      try frontEnd.negotiate(features: guest.features)
       guest.share(with: frontEnd)
       for ring in guest.rings[0...1] { guest.start(ring, with: frontEnd) }
       frontEnd.send(.setStatus, bytes(0x0f))
@@ -151,7 +153,7 @@ struct MessageOrderTests {
         #expect(try frontEnd.tell(.removeMemoryRegion, region))
         #expect(try guest.exchange([UInt8(i)], pair: 1) == [UInt8(i)])
       }
-      #expect(try frontEnd.stop(2) == 41)
+      #expect(try frontEnd.stop(2) == guest.rings[2].position(after: 41))
       frontEnd.hangUp()
       #expect(try daemon.end() == .exited(0))
     }
@@ -159,11 +161,11 @@ struct MessageOrderTests {
 
   @Test(
     "Without the protocol's features the rings are enabled from the start, and the table is sent whole",
-    arguments: engines)
-  func plain(engine: [String]) async throws {
+    arguments: engines, RingLayout.Format.allCases)
+  func plain(engine: [String], format: RingLayout.Format) async throws {
     try await blocking {
       let daemon = try Daemon(engine)
-      let guest = try Guest()
+      let guest = try Guest(format: format)
       let frontEnd = try RawFrontEnd(path: daemon.path)
       frontEnd.send(.setOwner)
       _ = try frontEnd.ask(.getFeatures)
@@ -172,22 +174,19 @@ struct MessageOrderTests {
         let file = VringFilePayload(index: index, hasDescriptor: true).encoded
         frontEnd.send(.setVringCall, file, descriptors: [ring.call.rawValue])
       }
-      frontEnd.send(.setFeatures, bytes(Features([.version1]).rawValue))
+      frontEnd.send(.setFeatures, bytes(guest.features.subtracting([.netMergeableBuffers]).rawValue))
       guest.share(with: frontEnd, inSlots: false)
       for ring in guest.rings {
         let index = UInt32(ring.index)
         let file = VringFilePayload(index: index, hasDescriptor: true).encoded
-        frontEnd.send(.setVringNum, VringStatePayload(index: index, number: UInt32(Guest.ringSize)).encoded)
-        frontEnd.send(.setVringBase, VringStatePayload(index: index).encoded)
-        frontEnd.send(.setVringAddress, ring.addresses.encoded)
+        guest.describe(ring, to: frontEnd)
         frontEnd.send(.setVringKick, file, descriptors: [ring.kick.rawValue])
       }
       #expect(try guest.exchange([1, 2, 3]) == [1, 2, 3])
       // The same table again, while the rings run.
       guest.share(with: frontEnd, inSlots: false)
       #expect(try guest.exchange([4, 5, 6]) == [4, 5, 6])
-      #expect(try frontEnd.stop(0) == 2)
-      #expect(try frontEnd.stop(1) == 2)
+      for ring in guest.rings { #expect(try frontEnd.stop(ring.index) == ring.position(after: 2)) }
       frontEnd.hangUp()
       #expect(try daemon.end() == .exited(0))
     }

@@ -40,7 +40,7 @@ final class Daemon: Sendable {
 
   /// Mappings of memory files.
   var mappings: Int {
-    guard let maps = try? String(contentsOfFile: "/proc/\(process.pid)/maps", encoding: .utf8) else { return -1 }
+    guard let maps = SystemTable.text(at: "/proc/\(process.pid)/maps") else { return -1 }
     return maps.split(separator: "\n").count { $0.contains("memfd:") || $0.contains("/dev/shm/") }
   }
 
