@@ -69,9 +69,16 @@ package final class RawFrontEnd {
             socket.rawValue, buffer.baseAddress, buffer.count, numbers.baseAddress, CInt(numbers.count))
         }
       }
+      if sent == -Int(EAGAIN), hasRoom(socket) { continue }
       guard sent > 0 else { return }
       offset += sent
     }
+  }
+
+  /// Waits until the back-end has taken in some of what was sent.
+  private func hasRoom(_ socket: OwnedFD) -> Bool {
+    var entry = pollfd(fd: socket.rawValue, events: Int16(POLLOUT), revents: 0)
+    return unsafe poll(&entry, 1, 10_000) == 1
   }
 
   package func send(

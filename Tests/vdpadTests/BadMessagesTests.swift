@@ -66,7 +66,7 @@ struct BadMessagesTests {
   }
 
   /// Sends each message, with and without a wish for an answer, and looks at what becomes of it.
-  private static func check(_ messages: [Message], on daemon: Daemon) throws {
+  static func check(_ messages: [Message], on daemon: Daemon) throws {
     let idle = daemon.holdings
     try behaveWell(at: daemon.path)
     for message in messages {
@@ -228,7 +228,7 @@ struct BadMessagesTests {
 
   // MARK: Values and states
 
-  private static func state(_ index: UInt32, _ number: UInt32 = 0) -> [UInt8] {
+  static func state(_ index: UInt32, _ number: UInt32 = 0) -> [UInt8] {
     VringStatePayload(index: index, number: number).encoded
   }
 
@@ -236,7 +236,7 @@ struct BadMessagesTests {
     VringFilePayload(index: index, hasDescriptor: hasDescriptor).encoded
   }
 
-  private static func address(_ index: UInt32, descriptor: UInt64 = 0, avail: UInt64 = 0, used: UInt64 = 0) -> [UInt8] {
+  static func address(_ index: UInt32, descriptor: UInt64 = 0, avail: UInt64 = 0, used: UInt64 = 0) -> [UInt8] {
     VringAddressPayload(index: index, descriptor: descriptor, used: used, available: avail).encoded
   }
 

@@ -134,7 +134,7 @@ extension Session {
     // A front-end that stops everything may start anew with a device that had failed.
     if !state.value.protocolState.vrings.contains(where: \.isStarted) { state.value.failure = nil }
     emit(.vring(index: index, isStarted: false, isEnabled: vring.isEnabled))
-    done(.vringState(VringStatePayload(index: UInt32(index), number: vring.base)))
+    done(.vringState(VringStatePayload(index: UInt32(index), number: state.value.protocolState.base(of: index))))
   }
 
   private func readConfiguration(_ payload: ConfigurationPayload, _ done: @escaping @Sendable (Outcome) -> Void) {

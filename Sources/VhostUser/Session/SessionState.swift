@@ -23,6 +23,9 @@ struct SessionState {
   /// The features that the device hears of: without those that belong to the protocol.
   var deviceFeatures: Features { (accepted ?? []).subtracting([.protocolFeatures, .logAll]) }
 
+  /// What GET_VRING_BASE answers.
+  func base(of index: Int) -> UInt32 { vrings[index].base(in: RingLayout.Format(for: deviceFeatures)) }
+
   /// What the device is configured with when it is ready.
   func setup(observer: any DeviceObserver) -> DeviceSetup {
     DeviceSetup(
@@ -110,6 +113,10 @@ struct SessionState {
     }
     // Without protocol features there are no messages to enable rings with; the same features again change nothing.
     let isNew = accepted != features
+    if let accepted, RingLayout.Format(for: accepted) != RingLayout.Format(for: features) {
+      // Where a ring stood means nothing in the other format.
+      for index in vrings.indices { vrings[index].nextAvail = nil }
+    }
     accepted = features
     if isNew && !features.contains(.protocolFeatures) {
       for index in vrings.indices { vrings[index].isEnabled = true }

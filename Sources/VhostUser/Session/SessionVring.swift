@@ -72,9 +72,15 @@ struct SessionVring {
 
   /// What GET_VRING_BASE answers: where the ring stands (vhost-user, Vring base; packed: available position in the low
   /// half, used position in the high half).
-  var base: UInt32 {
-    let next = UInt32(nextAvail ?? 0)
-    return format == .packed && nextAvail != nil ? next | next << 16 : next
+  ///
+  /// - Parameter format: The one that was agreed upon; the ring may never have been started.
+  func base(in format: RingLayout.Format) -> UInt32 {
+    switch format {
+    case .split: return UInt32(nextAvail ?? 0)
+    case .packed:
+      let next = UInt32(nextAvail ?? RingLayout.packedStart)
+      return next | next << 16
+    }
   }
 
   /// Stops the ring; it can be started again from where it stands.
@@ -105,18 +111,29 @@ struct SessionVring {
   ) throws(VhostUserError) -> (descriptor: UInt64, avail: UInt64, used: UInt64) {
     do throws(VirtioError) {
       let layout = try RingLayout(format, size: size)
-      func part(_ name: String, _ address: UInt64, _ length: Int) throws(VirtioError) -> UInt64 {
+      func part(_ name: String, _ address: UInt64, _ length: Int, _ alignment: UInt64) throws(VirtioError) -> UInt64 {
         guard let guest = memory.guestAddress(ofUser: address, length: UInt64(length)) else {
           throw VirtioError(
             .badRingAddress,
             "the \(name) at 0x\(String(address, radix: 16)) (\(length) bytes) is not inside one memory region")
         }
+        // The features, and with them the format, may have changed since the addresses came.
+        guard guest % alignment == 0 else {
+          throw VirtioError(
+            .badRingAddress,
+            "the \(name) at the guest's address 0x\(String(guest, radix: 16)) is not aligned to \(alignment) bytes")
+        }
         return guest
       }
+      let names =
+        format == .split
+        ? ("descriptor table", "available ring", "used ring")
+        : ("descriptor ring", "driver event suppression area", "device event suppression area")
       return (
-        try part("descriptor table", addresses.descriptor, layout.descriptorBytes),
-        try part("available ring", addresses.available, layout.availBytes),
-        try part("used ring", addresses.used, layout.usedBytes)
+        try part(
+          names.0, addresses.descriptor, layout.descriptorBytes, RingLayout.descriptorAlignment),
+        try part(names.1, addresses.available, layout.availBytes, format.availAlignment),
+        try part(names.2, addresses.used, layout.usedBytes, format.usedAlignment)
       )
     } catch {
       throw VhostUserError(.badMemory, "\(error)").with(ring: index)
