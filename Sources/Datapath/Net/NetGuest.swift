@@ -22,6 +22,14 @@ struct NetGuest: Sendable {
     maxLength = frameLength + headerLength
   }
 
+  /// The guest that has negotiated those features, whatever its MTU: what it sends it may get back, longer than that or
+  /// not.
+  init(features: Features) {
+    headerLength = NetHeader.length(for: features)
+    self.features = features
+    maxLength = PacketBurst.maxLength
+  }
+
   /// The longest frame in bytes that is not to be segmented.
   var frameLength: Int { maxLength - headerLength }
 }

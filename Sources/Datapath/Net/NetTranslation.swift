@@ -99,6 +99,14 @@ struct NetTranslation {
   /// Whether a packet of the burst is to be dropped for what its header says.
   func isDropped(_ packet: Int) -> Bool { dropped & 1 << Packets(packet) != 0 }
 
+  /// Whether a packet of the burst goes as it is to everybody.
+  func isPlain(_ packet: Int) -> Bool { (dropped | offloaded) & 1 << Packets(packet) == 0 }
+
+  /// How many of the first packets of the burst are to be dropped.
+  func droppedCount(of count: Int) -> Int {
+    dropped == 0 ? 0 : (dropped & (count >= Packets.bitWidth ? .max : 1 << Packets(count) - 1)).nonzeroBitCount
+  }
+
   /// Counts what is dropped of the first packets of the burst: whoever takes packets and delivers none calls it, when
   /// they are returned to the guest.
   ///

@@ -5,6 +5,8 @@ internal import Virtio
 /// (``OwnedVring``).
 struct NetVring {
   private var base: RunningVring
+  /// What its guest has negotiated about packets, and what is to be done with those that it sends.
+  private var translation: NetTranslation
   let headerLength: Int
   let isMergeable: Bool
   /// Who hears that the ring is broken.
@@ -15,6 +17,7 @@ struct NetVring {
     observer: (any DeviceObserver)? = nil
   ) throws(VirtioError) {
     base = try RunningVring(vring, features: features, memory: memory, counters: counters)
+    translation = NetTranslation(sender: NetGuest(features: features))
     headerLength = NetHeader.length(for: features)
     isMergeable = features.contains(.netMergeableBuffers)
     self.observer = observer
@@ -53,16 +56,38 @@ struct NetVring {
       into: burst, limit: limit, memory: base.memory.addressMap.view, headerLength: headerLength)
   }
 
-  /// Takes packets from the guest into a burst of which nothing is needed any more.
+  /// Takes packets from the guest into a burst of which nothing is needed any more, and checks their headers.
   mutating func dequeue(into burst: PacketBurst, limit: Int) -> Int {
     burst.clear()
-    return fetch(into: burst, limit: limit)
+    let taken = fetch(into: burst, limit: limit)
+    translation.inbound(burst)
+    return taken
+  }
+
+  /// Whether a packet that was just taken asks for nothing: it is complete as it is.
+  func isPlain(_ packet: Int) -> Bool { translation.isPlain(packet) }
+
+  /// Gives the packets that were just taken to a guest, in the form in which it takes them.
+  ///
+  /// - Parameters:
+  ///   - receiver: Where to.
+  ///   - segments: A second burst; it is overwritten.
+  /// - Returns: What has become of them. Those that are not finished are to be put back.
+  mutating func forward(
+    _ burst: PacketBurst, to receiver: inout NetVring?, through segments: PacketBurst
+  ) -> NetTranslation.Progress {
+    guard let guest = receiver?.translation.sender else { return NetTranslation.Progress() }
+    return translation.outbound(burst, chain: { burst[$0].position }, to: guest, through: segments) {
+      receiver?.enqueue($0, keepsHeaders: true) ?? 0
+    }
   }
 
   /// Returns the first `count` of `taken` packets to the guest as sent and puts the others back.
   mutating func complete(_ burst: PacketBurst, count: Int, taken: Int) {
     if taken > count { base.ring.giveBack(burst, first: count) }
     complete(burst, first: 0, count: count)
+    let invalid = translation.droppedCount(of: count)
+    if invalid > 0 { counters.add(.dropped, invalid) }
   }
 
   /// Returns packets to the guest as sent.
@@ -110,12 +135,15 @@ struct NetVring {
 
   /// Gives packets to the guest.
   ///
+  /// - Parameter keepsHeaders: Whether the headers are meant for this guest; if not, the packets are complete and go
+  ///   behind headers of zeros.
   /// - Returns: How many were given or cannot be given at all; the others wait for buffers.
-  mutating func enqueue(_ burst: PacketBurst) -> Int {
+  mutating func enqueue(_ burst: PacketBurst, keepsHeaders: Bool = false) -> Int {
     let before = base.ring.nextUsed
-    // No offload has been negotiated, so nothing that a header could say holds for the one who gets it.
-    burst.setHeaderLength(headerLength)
-    burst.clearHeaders(length: headerLength)
+    if !keepsHeaders {
+      burst.setHeaderLength(headerLength)
+      burst.clearHeaders(length: headerLength)
+    }
     let count = base.ring.enqueueBurst(
       from: burst, first: 0, memory: base.memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
     var packets = 0
@@ -157,6 +185,7 @@ struct NetVring {
   /// Takes packets from the guest and drops them, as a disabled ring must (vhost-user, Ring states).
   mutating func discard(_ burst: PacketBurst) -> Int {
     let first = burst.count
+    translation.forget()
     let taken = fetch(into: burst, limit: PacketBurst.capacity)
     base.ring.complete(burst, first: first, count: taken)
     burst.removeLast(taken)

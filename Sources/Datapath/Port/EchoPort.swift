@@ -9,7 +9,10 @@ struct EchoPort: NetPort {
     guard let taken = transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
     transmit?.complete(burst, count: taken, taken: taken)
     guard receive?.isEnabled == true, let headerLength = receive?.headerLength else { return taken }
-    burst.filter { index in burst.withPayload(index, headerLength: headerLength) { EchoPort.answer(&$0) } }
+    // No request has anything left to be done by a device.
+    burst.filter { index in
+      transmit?.isPlain(index) == true && burst.withPayload(index, headerLength: headerLength) { EchoPort.answer(&$0) }
+    }
     let given = receive?.enqueue(burst) ?? 0
     if given < burst.count { receive?.counters.add(.dropped, burst.count - given) }
     return taken

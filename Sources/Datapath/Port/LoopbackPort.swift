@@ -2,12 +2,15 @@ internal import Virtio
 
 /// Gives every packet back on the same queue pair, in order.
 struct LoopbackPort: NetPort {
+  /// For packets that a guest sends in one piece and takes in several.
+  private let segments = PacketBurst()
+
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
     guard receive?.isEnabled == true, let room = receive?.pending(), room > 0 else { return 0 }
     let taken = transmit?.dequeue(into: burst, limit: min(room, PacketBurst.capacity)) ?? 0
-    guard taken > 0 else { return 0 }
-    let given = receive?.enqueue(burst) ?? 0
-    transmit?.complete(burst, count: given, taken: taken)
-    return given
+    guard taken > 0, let progress = transmit?.forward(burst, to: &receive, through: segments) else { return 0 }
+    transmit?.complete(burst, count: progress.finished, taken: taken)
+    // A large packet may have been delivered in part.
+    return max(progress.finished, progress.delivered)
   }
 }

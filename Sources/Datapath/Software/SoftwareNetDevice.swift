@@ -30,6 +30,8 @@ final class SoftwareNetDevice: Device {
     var features: Features = DeviceRing.features.union([
       .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
     ])
+    // An application gets packets that are complete, and gives such.
+    if ApplicationPort.name(in: request.parameters["port"] ?? "") == nil { features.formUnion(.netOffloads) }
     if count > 1 { features.insert(.netMultiqueue) }
     var mac = MACAddress.zero
     if let text = request.parameters["mac"] {

@@ -39,16 +39,17 @@ final class RingsUnderTest {
         file.descriptor
       )
     ])
+    let format = RingLayout.Format(for: features)
     var vrings: [NetVring] = []
     for index in 0..<2 {
       let start = RingsUnderTest.base + UInt64(index) * RingsUnderTest.ringBytes
       let description = VringDescription(
         index: index, size: RingsUnderTest.size, descriptor: start, avail: start + 0x1000, used: start + 0x2000,
-        state: VringState(index: index, nextAvail: 0, nextUsed: 0))
+        state: VringState(index: index, nextAvail: format.start, nextUsed: format.start))
       drivers.append(
         DriverRing(
           try RingMemory(
-            RingLayout(.split, size: RingsUnderTest.size), descriptor: start, avail: start + 0x1000,
+            RingLayout(format, size: RingsUnderTest.size), descriptor: start, avail: start + 0x1000,
             used: start + 0x2000, memory: memory.addressMap.view), features: features))
       vrings.append(
         try NetVring(
@@ -76,6 +77,40 @@ final class RingsUnderTest {
       _ = drivers[1].add([.init(address: address, length: 13, isWritable: false)])
     }
     _ = drivers[1].publish()
+  }
+
+  /// Sends packets with the headers that they have.
+  func send(_ packets: [OffloadPacket]) {
+    for packet in packets {
+      let address = buffer(1)
+      var header = [UInt8](repeating: 0, count: NetHeader.modernLength)
+      var span = header.mutableSpan
+      packet.header.encode(into: &span, length: NetHeader.modernLength)
+      let bytes = header + packet.frame
+      precondition(bytes.count <= 512)
+      var view = memory.addressMap.view
+      if let host = unsafe view.contiguous(at: address, length: bytes.count, for: .write) {
+        for (i, byte) in bytes.enumerated() { unsafe host.storeBytes(of: byte, toByteOffset: i, as: UInt8.self) }
+      }
+      _ = drivers[1].add([.init(address: address, length: UInt32(bytes.count), isWritable: false)])
+    }
+    _ = drivers[1].publish()
+  }
+
+  /// The packets that have come with their headers, in order; each in one buffer.
+  func receivedPackets() throws -> [OffloadPacket] {
+    var packets: [OffloadPacket] = []
+    while let entry = try drivers[0].collect() {
+      let address = RingsUnderTest.base + 0x4000 + UInt64(collected % RingsUnderTest.size) * 512
+      collected += 1
+      var view = memory.addressMap.view
+      guard let host = unsafe view.contiguous(at: address, length: Int(entry.length), for: .read) else { continue }
+      let bytes = (0..<Int(entry.length)).map { unsafe host.load(fromByteOffset: $0, as: UInt8.self) }
+      var header = NetHeader(decoding: bytes.span, length: NetHeader.modernLength)
+      header.bufferCount = 0
+      packets.append(OffloadPacket(whole: Array(bytes.dropFirst(NetHeader.modernLength)), behind: header))
+    }
+    return packets
   }
 
   /// Offers receive buffers.
