@@ -25,6 +25,10 @@ extension PeerMatrixTests {
       let roundTrip = PcapRoundTrip(along: path)
       let outcome = try roundTrip.run(socketPath: socket.status.path) { #expect(bench.isRunning(socket)) }
       #expect(outcome.driverPath == run.driverPath)
+      let features = bench.log(of: socket).features
+      #expect(features.contains(.packedRing) == (path.format == .packed))
+      #expect(features.contains(.netMergeableBuffers) == path.isMergeable)
+      #expect(features.contains(.inOrder) == path.isInOrder)
       #expect(outcome.comparisons.count == path.queues)
       for comparison in outcome.comparisons {
         #expect(comparison.isEqual && comparison.returned == roundTrip.framesPerQueue, "\(comparison)")

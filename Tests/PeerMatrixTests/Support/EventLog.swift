@@ -1,5 +1,6 @@
 import Synchronization
 import VhostUser
+import Virtio
 
 /// Remembers what happened on a socket.
 final class EventLog: VhostUserSocketDelegate {
@@ -28,6 +29,12 @@ final class EventLog: VhostUserSocketDelegate {
       }
     }
     return states.values.count { $0 }
+  }
+
+  /// The features that the front-end accepted last.
+  var features: Features {
+    for case .featuresNegotiated(let features, _) in events.withLock({ $0 }).reversed() { return features }
+    return []
   }
 
   /// How many front-ends have connected.
