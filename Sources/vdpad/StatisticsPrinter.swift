@@ -30,6 +30,7 @@ struct StatisticsPrinter {
               vring.packets, vring.bytes, UInt64(rate), vring.dropped, vring.kicks, vring.calls, vring.suppressedCalls,
             ]
             .map(String.init)))
+      if let rest = StatisticsPrinter.rest(of: vring) { Swift.print(rest) }
     }
     // Into a pipe or a file it would otherwise wait for a full buffer.
     fflush(nil)
@@ -41,6 +42,15 @@ struct StatisticsPrinter {
   private func name(_ index: Int) -> String {
     guard socket.configuration.type == .net else { return "vq\(index)" }
     return "\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"
+  }
+
+  /// What else has happened on a vring, in a line below its row; nil if nothing has.
+  static func rest(of vring: VringStatistics) -> String? {
+    let inTable = [
+      "good_packets", "good_bytes", "dropped_packets", "kicks", "guest_notifications", "guest_notifications_suppressed",
+    ]
+    let rest = vring.named.filter { $0.value > 0 && !inTable.contains($0.name) }
+    return rest.isEmpty ? nil : "                " + rest.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
   }
 
   private func row(_ cells: [String]) -> String {

@@ -134,7 +134,55 @@ struct NetQueueTests {
     #expect(given.packets == 2 && given.oversized == 1 && given.dropped == 1)
   }
 
-  @Test("With an empty pool nothing is taken, and nothing lost")
+  @Test("Packets are counted by length, destination and descriptors, where they are taken and where they are given")
+  func statistics() throws {
+    let served = try ServedGuest()
+    try served.configure()
+    let guest = served.guest
+    // The numbers that the payloads begin with, 0 to 9, make every second one a multicast.
+    for (length, links) in [
+      (8, 1), (63, 1), (64, 1), (65, 2), (127, 2), (128, 3), (240, 4), (241, 5), (242, 8), (243, 9),
+    ] {
+      guest.send(1, length: length, links: links)
+    }
+    guest.offer(20)
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 10)
+    burst.withPayload(of: 4) { payload in for i in 0..<6 { payload[i] = 0xff } }
+    #expect(served.toGuest.enqueueBurst(from: burst) == 10)
+    for (queue, broadcast) in [(served.fromGuest, UInt64(0)), (served.toGuest, 1)] {
+      let statistics = queue.statistics
+      #expect(statistics.packets == 10 && statistics.bytes == 1421)
+      #expect(statistics.undersizePackets == 2 && statistics.size64Packets == 1)
+      #expect(statistics.size65To127Packets == 2 && statistics.size128To255Packets == 5)
+      #expect(statistics.multicastPackets == 5 && statistics.broadcastPackets == broadcast)
+    }
+    #expect(served.fromGuest.statistics.chainLengths == [3, 2, 2, 2, 1, 0, 0, 0])
+    // 256 bytes a buffer: the longest one has 255 of them.
+    #expect(served.toGuest.statistics.chainLengths == [10, 0, 0, 0, 0, 0, 0, 0])
+    burst.append(length: 600) { _ in }
+    #expect(served.toGuest.enqueueBurst(from: burst) == 1)
+    #expect(served.toGuest.statistics.chainLengths == [10, 0, 1, 0, 0, 0, 0, 0])
+    #expect(served.toGuest.statistics.size512To1023Packets == 1)
+  }
+
+  @Test("A call that its descriptor does not take is counted as failed, and harms nothing")
+  func failedCalls() throws {
+    let served = try ServedGuest()
+    try served.configure()
+    let call = try EventFD.make()
+    var most = UInt64.max - 1
+    #expect(unsafe write(call.rawValue, &most, 8) == 8)
+    try served.device.setVring(served.guest.description(served.guest.start(1), call: call), enabled: true)
+    served.guest.send(1)
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 1)
+    #expect(served.fromGuest.statistics.failedCalls == 1 && served.fromGuest.statistics.calls == 0)
+    EventFD.drain(call)
+    served.guest.send(1)
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 1)
+    #expect(served.fromGuest.statistics.failedCalls == 1 && served.fromGuest.statistics.calls == 1)
+  }
+
+  @Test("With an empty pool nothing is taken, and nothing lost; the times are counted")
   func starved() throws {
     let served = try ServedGuest()
     try served.configure()
@@ -143,7 +191,9 @@ struct NetQueueTests {
     served.guest.send(30)
     served.guest.offer(40)
     #expect(served.fromGuest.dequeueBurst(into: one) == 20)
+    #expect(served.fromGuest.statistics.allocationFailures == 1)
     #expect(served.fromGuest.dequeueBurst(into: two) == 0)
+    #expect(served.fromGuest.statistics.allocationFailures == 2)
     #expect(served.toGuest.enqueueBurst(from: one) == 20)
     #expect(served.fromGuest.dequeueBurst(into: one) == 10)
     #expect(served.toGuest.enqueueBurst(from: one) == 10)

@@ -127,6 +127,8 @@ struct OptionsTests {
       #expect(text.contains("sock: "))
       // Name, packets, bytes.
       _ = try daemon.process.waitForMatch(of: #/ rx1 +5 +300 /#)
+      // The bytes that the payloads begin with, 0 to 4, make two of them multicasts.
+      try daemon.process.waitForText("multicast_packets 2, undersize_packets 5, chain_length_1 5")
       _ = try daemon.process.waitForMatch(of: #/ tx1 +5 +300 /#)
       _ = try daemon.process.waitForMatch(of: #/ rx0 +0 +0 /#)
       #expect(try daemon.end() == .exited(0))

@@ -127,18 +127,15 @@ final class ChainQueue: WorkerClient {
       back = Array(state.order[..<count])
       state.order.removeFirst(count)
     }
-    var bytes = 0
     for request in back {
       let written = request.finished ?? 0
       state.vring?.ring.returnChain(request.chain, written: written)
       state.outstanding -= Int(request.chain.descriptors)
       state.inFlight -= 1
-      bytes &+= request.readableBytes &+ written
+      counters.addRequest(bytes: request.readableBytes &+ written, links: request.chain.length)
     }
     guard !back.isEmpty else { return }
     state.vring?.ring.publishChains()
-    counters.add(.packets, back.count)
-    counters.add(.bytes, bytes)
     state.vring?.notify()
     if state.isDraining && state.inFlight == 0 { drained.signal() }
   }

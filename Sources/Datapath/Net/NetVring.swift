@@ -96,24 +96,10 @@ struct NetVring {
   @discardableResult private mutating func complete(_ burst: PacketBurst, first: Int, count: Int) -> Int {
     base.ring.complete(burst, first: first, count: count)
     guard count > 0 else { return 0 }
-    var bytes = 0
-    var oversized = 0
-    for i in first..<first + count {
-      let slot = burst[i]
-      bytes &+= slot.length &- headerLength
-      if slot.outcome == .oversized {
-        oversized &+= 1
-        bytes &+= headerLength
-      }
-    }
-    counters.add(.packets, count - oversized)
-    counters.add(.bytes, bytes)
-    if oversized > 0 {
-      counters.add(.oversized, oversized)
-      counters.add(.dropped, oversized)
-    }
+    let tally = burst.tallyTaken(first: first, count: count)
+    counters.add(tally)
     base.notify()
-    return oversized
+    return tally.oversized
   }
 
   /// Takes packets from the guest into a burst, behind those that are there, and returns them as sent. On a disabled ring
@@ -127,6 +113,7 @@ struct NetVring {
       return 0
     }
     let taken = fetch(into: burst, limit: limit)
+    if burst.takeStarved() { counters.add(.allocationFailures, 1) }
     if complete(burst, first: first, count: taken) > 0 {
       burst.filter { $0 < first || burst[$0].outcome != .oversized }
     }
@@ -146,27 +133,7 @@ struct NetVring {
     }
     let count = base.ring.enqueueBurst(
       from: burst, first: 0, memory: base.memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
-    var packets = 0
-    var bytes = 0
-    var undeliverable = 0
-    for i in 0..<count {
-      let slot = burst[i]
-      switch slot.outcome {
-      case .delivered:
-        packets &+= 1
-        bytes &+= slot.length &- headerLength
-      case .undeliverable: undeliverable &+= 1
-      case .pending, .oversized: break
-      }
-    }
-    if packets > 0 {
-      counters.add(.packets, packets)
-      counters.add(.bytes, bytes)
-    }
-    if undeliverable > 0 {
-      counters.add(.oversized, undeliverable)
-      counters.add(.dropped, undeliverable)
-    }
+    counters.add(burst.tallyGiven(count: count))
     if base.ring.nextUsed != before { base.notify() }
     return count
   }

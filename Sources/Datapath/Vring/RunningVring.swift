@@ -60,8 +60,7 @@ struct RunningVring {
       return
     }
     guard let call else { return }
-    EventFD.signal(call)
-    counters.add(.calls, 1)
+    counters.add(EventFD.signal(call) ? .calls : .failedCalls, 1)
   }
 
   /// Calls the guest whatever it asked for: after a change of descriptors or of the owner it might wait for a call that

@@ -39,15 +39,8 @@ extension RingServer {
       from: burst, first: 0, memory: view, headerLength: headerLength, mergeable: isMergeable)
     transmit.ring.complete(burst, first: 0, count: done)
     transmit.ring.giveBack(burst, first: done)
-    for i in 0..<done {
-      let packet = burst[i]
-      guard packet.outcome != .oversized else {
-        countOversized(transmit)
-        continue
-      }
-      count(packet, at: transmit)
-      if packet.outcome == .delivered { count(packet, at: receive) } else { countOversized(receive) }
-    }
+    transmit.statistics.add(burst.tallyTaken(first: 0, count: done))
+    receive.statistics.add(burst.tallyGiven(count: done))
     if receive.ring.nextUsed != usedBefore { receive.call() }
     if done > 0 { transmit.call() }
     return done > 0
@@ -63,16 +56,13 @@ extension RingServer {
       into: burst, limit: PacketBurst.capacity, memory: view, headerLength: headerLength)
     guard taken > 0 else { return false }
     transmit.ring.complete(burst, first: 0, count: taken)
-    for i in 0..<taken {
-      let packet = burst[i]
-      if packet.outcome == .oversized {
-        countOversized(transmit)
-      } else if !transmit.isEnabled {
-        transmit.statistics.dropped &+= 1
-      } else {
-        count(packet, at: transmit)
-        receive?.statistics.dropped &+= 1
-      }
+    let tally = burst.tallyTaken(first: 0, count: taken)
+    if transmit.isEnabled {
+      transmit.statistics.add(tally)
+      receive?.statistics.dropped &+= UInt64(tally.packets)
+    } else {
+      transmit.statistics.dropped &+= UInt64(taken)
+      transmit.statistics.oversized &+= UInt64(tally.oversized)
     }
     transmit.call()
     return true
@@ -88,10 +78,7 @@ extension RingServer {
     let usedBefore = receive.ring.nextUsed
     let done = receive.ring.enqueueBurst(
       from: packets, first: 0, memory: view, headerLength: headerLength, mergeable: isMergeable)
-    for i in 0..<done {
-      let packet = packets[i]
-      if packet.outcome == .delivered { count(packet, at: receive) } else { countOversized(receive) }
-    }
+    receive.statistics.add(packets.tallyGiven(count: done))
     // Packets that fit nowhere cost no buffers; sending them for ever would be work without an end.
     guard receive.ring.nextUsed != usedBefore else {
       board[receive.index] = receive.statistics
@@ -99,16 +86,6 @@ extension RingServer {
     }
     receive.call()
     return true
-  }
-
-  private func count(_ packet: PacketBurst.Slot, at vring: ServedVring) {
-    vring.statistics.packets &+= 1
-    vring.statistics.bytes &+= UInt64(packet.length - headerLength)
-  }
-
-  private func countOversized(_ vring: ServedVring) {
-    vring.statistics.dropped &+= 1
-    vring.statistics.oversized &+= 1
   }
 
   /// A burst of broadcast frames of the ethertype for local experiments (IEEE 802, 0x88b5), all bytes behind the header

@@ -39,7 +39,6 @@ final class ServedVring {
       return
     }
     guard let call = description.call else { return }
-    EventFD.signal(call)
-    statistics.calls &+= 1
+    if EventFD.signal(call) { statistics.calls &+= 1 } else { statistics.failedCalls &+= 1 }
   }
 }

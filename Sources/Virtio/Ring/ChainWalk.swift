@@ -25,6 +25,8 @@ struct ChainWalk {
   var descriptors = 0
   /// How many descriptors were looked at, those of the table included.
   var visits = 0
+  /// How many descriptors the chain has, those of its table in place of the one that names it, as far as it was walked.
+  @inline(__always) var links: Int { visits > descriptors ? visits &- 1 : visits }
   /// The length of the buffers that the device reads, in bytes.
   var readable = 0
   /// The length of the buffers that the device writes, in bytes, as far as they were walked.

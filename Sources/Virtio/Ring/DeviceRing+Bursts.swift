@@ -57,7 +57,8 @@ extension DeviceRing {
       burst.add(
         PacketBurst.Slot(
           start: start, length: isOversized ? 0 : chain.readable, position: position, id: chain.id,
-          descriptors: UInt16(truncatingIfNeeded: chain.descriptors), outcome: isOversized ? .oversized : .pending))
+          descriptors: UInt16(truncatingIfNeeded: chain.descriptors), links: UInt16(truncatingIfNeeded: chain.links),
+          outcome: isOversized ? .oversized : .pending))
       position = area.advance(position, by: chain.descriptors)
       announced &-= 1
       taken &+= 1
@@ -128,10 +129,12 @@ extension DeviceRing {
     var index = first
     while index < burst.count && visits < PacketBurst.maxVisits {
       if burst[index].outcome != .oversized {
+        var links = 0
         let outcome = scatter(
-          area, burst, index, memory: &memory, headerLength: headerLength, mergeable: mergeable, visits: &visits)
+          area, burst, index, memory: &memory, headerLength: headerLength, mergeable: mergeable, visits: &visits,
+          links: &links)
         guard outcome != .pending else { break }
-        burst.setOutcome(outcome, of: index)
+        burst.setOutcome(outcome, targetLinks: UInt16(truncatingIfNeeded: links), of: index)
       }
       index &+= 1
     }
@@ -144,7 +147,7 @@ extension DeviceRing {
   /// - Returns: `pending` when the packet has to wait, or the ring is broken.
   @inline(__always) private mutating func scatter<A: RingArea>(
     _ area: A, _ burst: PacketBurst, _ packet: Int, memory: inout MemoryView, headerLength: Int, mergeable: Bool,
-    visits: inout Int
+    visits: inout Int, links: inout Int
   ) -> PacketBurst.Outcome {
     let slot = burst[packet]
     let segments = burst.segments
@@ -167,6 +170,7 @@ extension DeviceRing {
         area, at: position, for: .write, readLimit: 0, writeLimit: rest, hasIndirect: hasIndirect, memory: &memory,
         segments: segments)
       visits &+= chain.visits
+      links &+= chain.links
       descriptors &+= chain.descriptors
       // Chains that are available at the same time share no descriptor, so the ring's size bounds all of a packet's
       // chains together. Without that, a thousand heads of one long chain cost millions of visits in each burst; so do

@@ -5,7 +5,7 @@ extension DeviceRing {
     package let id: UInt16
     /// How many descriptors of the ring it takes.
     package let descriptors: UInt16
-    /// How many descriptors it has, those of its table included.
+    /// How many descriptors it has, those of its table in place of the one that names it.
     package let length: Int
     /// The length of the buffers that the device reads, in bytes.
     package let readable: Int
@@ -51,7 +51,7 @@ extension DeviceRing {
     }
     nextAvail = area.advance(nextAvail, by: chain.descriptors)
     return Chain(
-      id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors), length: chain.visits,
+      id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors), length: chain.links,
       readable: chain.readable, writable: chain.writable, readableSegments: chain.readableSegments)
   }
 

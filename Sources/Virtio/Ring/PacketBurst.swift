@@ -29,6 +29,9 @@ internal import CLinux
     package var id: UInt16 = 0
     /// How many descriptors of the ring that chain takes.
     package var descriptors: UInt16 = 0
+    /// How many descriptors it came in, and was written to, those of indirect tables included.
+    package var links: UInt16 = 0
+    package var targetLinks: UInt16 = 0
     /// What has become of it.
     package var outcome: Outcome = .pending
 
@@ -253,9 +256,10 @@ internal import CLinux
     if slot.outcome != .oversized { take(upTo: slot.start &+ slot.length) }
   }
 
-  @inline(__always) func setOutcome(_ outcome: Outcome, of index: Int) {
+  @inline(__always) func setOutcome(_ outcome: Outcome, targetLinks: UInt16, of index: Int) {
     precondition(index >= 0 && index < count)
     unsafe slots[index].outcome = outcome
+    unsafe slots[index].targetLinks = targetLinks
   }
 
   /// Copies what the segments refer to, `count` bytes in all, to where ``place(headerLength:)`` said.

@@ -101,13 +101,20 @@ final class NumberedGuest {
   }
 
   /// Sends packets of which the payload begins with their number.
-  func send(_ count: Int, length: Int = 64) {
+  ///
+  /// - Parameters:
+  ///   - count: How many.
+  ///   - length: Their payload in bytes.
+  ///   - links: In how many descriptors: a byte in each, and the rest in the last.
+  func send(_ count: Int, length: Int = 64, links: Int = 1) {
     for _ in 0..<count {
       let address = buffer(1, posted[1])
       write(UInt64(sent), at: address + 12)
-      guard drivers[1].add([.init(address: address, length: UInt32(12 + length), isWritable: false)]) != nil else {
-        break
+      let pieces = (0..<links).map { i in
+        DriverRing.Piece(
+          address: address + UInt64(i), length: i < links - 1 ? 1 : UInt32(12 + length - i), isWritable: false)
       }
+      guard drivers[1].add(pieces) != nil else { break }
       posted[1] += 1
       sent += 1
     }
