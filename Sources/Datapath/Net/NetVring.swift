@@ -85,9 +85,13 @@ struct NetVring {
   /// Returns the first `count` of `taken` packets to the guest as sent and puts the others back.
   mutating func complete(_ burst: PacketBurst, count: Int, taken: Int) {
     if taken > count { base.ring.giveBack(burst, first: count) }
-    complete(burst, first: 0, count: count)
     let invalid = translation.droppedCount(of: count)
-    if invalid > 0 { counters.add(.dropped, invalid) }
+    if invalid > 0 {
+      for i in 0..<count where translation.isDropped(i) { burst.markInvalid(i) }
+      counters.add(.invalidHeaders, invalid)
+      counters.add(.dropped, invalid)
+    }
+    complete(burst, first: 0, count: count)
   }
 
   /// Returns packets to the guest as sent.

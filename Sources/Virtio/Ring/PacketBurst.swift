@@ -49,6 +49,8 @@ internal import CLinux
     case delivered
     /// It does not fit into the buffers that this guest gives, however many it gives.
     case undeliverable
+    /// Its header contradicts it, or what was negotiated.
+    case invalid
   }
 
   /// The most packets in a burst.
@@ -254,6 +256,12 @@ internal import CLinux
     unsafe slots[count] = slot
     count &+= 1
     if slot.outcome != .oversized { take(upTo: slot.start &+ slot.length) }
+  }
+
+  /// Takes note that a packet's header is wrong.
+  package func markInvalid(_ index: Int) {
+    precondition(index >= 0 && index < count)
+    unsafe slots[index].outcome = .invalid
   }
 
   @inline(__always) func setOutcome(_ outcome: Outcome, targetLinks: UInt16, of index: Int) {

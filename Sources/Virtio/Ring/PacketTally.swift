@@ -72,9 +72,9 @@ extension PacketBurst {
     var passedOver = 0
     for i in first..<first &+ count {
       let slot = unsafe slots[i]
-      if slot.outcome == .oversized || isGiven && slot.outcome == .undeliverable {
+      if slot.outcome == .oversized || slot.outcome == .invalid || isGiven && slot.outcome == .undeliverable {
         passedOver &+= 1
-        if !isGiven || slot.outcome == .undeliverable { tally.oversized &+= 1 }
+        if slot.outcome == (isGiven ? .undeliverable : .oversized) { tally.oversized &+= 1 }
         continue
       }
       let length = slot.length &- headerLength
