@@ -86,7 +86,7 @@ def _bring_up(guest: Guest, setup: Setup) -> None:
 
 
 def _echoes(guest: Guest, setup: Setup, back_end: BackEnd) -> int:
-    """Pings of several sizes, from each CPU, whose packets have a queue pair of their own if there are two. The kernel's
+    """Pings of several sizes from each CPU, whose packets have a queue pair of their own if there are two. The guest's
     counters say that each was answered once, and that all went through the interface."""
     before = _counters(guest)
     sizes = (0, 1, 56, 1000, 1472, 8000) if setup.mergeable else (0, 1, 56, 1000, 1472)

@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the names of the cases, and end")
     parser.add_argument("--back-end", choices=["vdpad", "reference"], default="vdpad",
                         help="what serves: vdpad, or programs that were not written here (default vdpad)")
-    parser.add_argument("--json", metavar="FILE", help="write the results as JSON, to standard output with -")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results as JSON")
     parser.add_argument("--vdpad", type=Path, metavar="PATH", help="this daemon (default: built here, debug)")
     parser.add_argument("--entropy-device", type=Path, metavar="PATH",
                         help="this build of the example (default: built here, debug)")

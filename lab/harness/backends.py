@@ -111,7 +111,8 @@ class BackEnds:
                     "--port", "echo", "--queues", str(queues), "--stats", "1"]
             return self._started("vdpad", argv, socket, log, has_counters=True)
         argv = ["dpdk-testpmd", "-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--no-telemetry",
-                f"--file-prefix={socket.parent.name}", f"--vdev=net_vhost0,iface={socket},queues={queues}", "--", "--forward-mode=icmpecho", "--auto-start",
+                f"--file-prefix={socket.parent.name}", f"--vdev=net_vhost0,iface={socket},queues={queues}",
+                "--", "--forward-mode=icmpecho", "--auto-start",
                 f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1", "--total-num-mbufs=4096", "--no-mlockall",
                 "--stats-period=1"]
         return self._started("dpdk-testpmd", argv, socket, log)

@@ -2,7 +2,6 @@
 import json
 import shutil
 import signal
-import sys
 import tempfile
 import time
 import traceback
@@ -161,7 +160,7 @@ def run(case: Case, options: Options) -> Result:
     return Result(case.name, options.back_end, "fail" if failure else "pass", seconds, failure or note)
 
 
-def report(results: list[Result], json_path: str | None) -> bool:
+def report(results: list[Result], json_path: Path | None) -> bool:
     """Prints the table, writes the JSON if wanted, and returns whether nothing failed."""
     width = max(len(result.case) for result in results)
     print(f"\n{'case':{width}}  {'result':6}  {'s':>5}  remark")
@@ -169,11 +168,7 @@ def report(results: list[Result], json_path: str | None) -> bool:
         remark = result.note.splitlines()[0][:120] if result.note else ""
         print(f"{result.case:{width}}  {result.result:6}  {result.seconds:5.1f}  {remark}")
     if json_path:
-        text = json.dumps([asdict(result) for result in results], indent=2) + "\n"
-        if json_path == "-":
-            sys.stdout.write(text)
-        else:
-            Path(json_path).write_text(text)
+        json_path.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")
     failed = [result.case for result in results if result.result == "fail"]
     passed = sum(result.result == "pass" for result in results)
     lacking = sum(result.result == "lacks" for result in results)

@@ -51,7 +51,7 @@ def build(out: Path, kernel: Kernel, modules: list[str], programs: list[str], fi
     """Writes an initramfs.
 
     - modules: loaded at boot, in this order, after what they depend on.
-    - programs: names of this machine's programs, which come with their libraries, for /sbin. By its name alone the shell
+    - programs: names of this machine's programs, which come with their libraries, for /sbin. By a name alone the shell
       takes what busybox has before them.
     - files: paths and contents.
     """
