@@ -42,7 +42,7 @@ class Process:
             try:
                 self._process = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, pass_fds=descriptors,
-                    preexec_fn=_die_with_parent)
+                    start_new_session=True, preexec_fn=_die_with_parent)
             except OSError as error:
                 raise LabError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
         self.pid = self._process.pid
@@ -132,6 +132,8 @@ class Process:
         return self._process.returncode
 
     def kill(self) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
+        """Ends it at once, with the processes of its own that it may have: user mode Linux leaves some behind."""
+        # Until it has been waited for, its number is its own, and that of its group.
+        if self._process.returncode is None:
+            os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
