@@ -29,7 +29,7 @@ final class ChainTarget: FuzzTarget {
   init(_ device: any ChainDevice, isRacing: Bool) throws {
     // A queue works on guest memory itself, all of which a device may write.
     memories = try FuzzMemory.all(isWritable: true)
-    adversary = isRacing ? try Adversary.make(list, memories: memories) : nil
+    adversary = isRacing ? try Adversary.make(memories: memories) : nil
     self.device = device
     // It never gets to serve anything: this is done here.
     let worker = try Worker(name: "paused", mode: .poll, cpu: nil)
@@ -44,30 +44,32 @@ final class ChainTarget: FuzzTarget {
     list.clear()
     let place = RingPlacement(input, in: memory)
     var driver = DriverWrites(place, in: memory)
-    driver.begin(lag: 0, on: list)
     device.begin(input)
-    if let adversary {
-      let steps = Script.split(input) { driver.write($0, to: list) }
-      adversary.start(on: number)
-      for round in 0...input.rounds % 32 {
-        let lag = Int(input.lag) % max(2 * place.size, 1)
-        let position =
-          place.format == .split
-          ? memory.load(place.availIndex) &- UInt16(lag)
-          : place.advance(place.first ^ UInt16(round & 1) << 15, by: lag % max(place.size, 1))
-        guard start(place, memory, input, at: position) else { break }
-        for step in steps { self.step(step, place, nil) }
-        if steps.isEmpty { serve(place, nil, isPolled: true) }
-        stop(place, nil)
-      }
-      adversary.stop()
-      memory.requireUntouched()
-    } else {
+    guard let adversary else {
       guard start(place, memory, input, at: place.first) else { return }
+      driver.begin(lag: 0, on: list)
       Script.play(
         input, on: memory, list, write: { driver.write($0, to: list) }, step: { step($0, place, memory) })
-      stop(place, memory)
+      return stop(place, memory)
     }
+    adversary.write(to: number) { list in
+      driver.begin(lag: 0, on: list)
+      for record in Script.writes(input) { driver.write(record, to: list) }
+    }
+    let steps = Script.steps(input)
+    let size = max(place.size, 1)
+    for round in 0...input.rounds % 32 {
+      // Wherever the driver happens to be.
+      let position =
+        place.format == .split
+        ? memory.load(place.availIndex) &- UInt16(Int(input.lag) % (2 * size))
+        : place.advance(place.first ^ UInt16(round & 1) << 15, by: Int(input.lag) % size)
+      guard start(place, memory, input, at: position) else { return }
+      for step in steps { self.step(step, place, nil) }
+      if steps.isEmpty { serve(place, nil, isPolled: true) }
+      stop(place, nil)
+    }
+    memory.requireUntouched()
   }
 
   /// False when there is no such ring.
@@ -75,8 +77,7 @@ final class ChainTarget: FuzzTarget {
     do {
       try queue.start(
         DeviceSetup.Vring(ChainTarget.description(place, at: position), isEnabled: true),
-        features: input.features.union(device.features),
-        memory: memory.guest, observer: observer)
+        features: input.features, memory: memory.guest, observer: observer)
       return true
     } catch {
       return false

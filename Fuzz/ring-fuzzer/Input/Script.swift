@@ -22,12 +22,8 @@ enum Script {
     }
   }
 
-  /// What the peer writes, for another thread; the walker's steps are left over.
-  static func split(_ input: FuzzInput, write: (Record) -> Void) -> [Record] {
-    var steps: [Record] = []
-    for record in input.records {
-      if record.isStep { steps.append(record) } else { write(record) }
-    }
-    return steps
-  }
+  /// What the peer writes.
+  static func writes(_ input: FuzzInput) -> [Record] { input.records.filter { !$0.isStep } }
+  /// What the walker does.
+  static func steps(_ input: FuzzInput) -> [Record] { input.records.filter(\.isStep) }
 }

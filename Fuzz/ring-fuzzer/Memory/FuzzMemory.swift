@@ -93,6 +93,19 @@ internal import Virtio
     return nil
   }
 
+  /// Whether all of a piece is mapped for that access.
+  func covers(_ address: UInt64, length: UInt64, for access: AddressMap.Access) -> Bool {
+    var address = address
+    var rest = length
+    while rest > 0 {
+      guard let found = find(address, for: access) else { return false }
+      let part = min(UInt64(found.rest), rest)
+      rest -= part
+      address &+= part
+    }
+    return true
+  }
+
   // MARK: The guest
 
   /// Makes all memory that a device may write zero.

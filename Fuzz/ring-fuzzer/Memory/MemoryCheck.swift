@@ -9,15 +9,9 @@ enum MemoryCheck {
     var view = memory.view
     // From another entry than the one that is hit last.
     if r.b & 2 != 0 { _ = view.covers(memory.address(r.e ^ 0x2000, ring: ring), length: 1, for: .read) }
-    var rest = length
-    var next = address
-    while rest > 0, let found = memory.find(next, for: access) {
-      let part = min(UInt64(found.rest), rest)
-      rest -= part
-      next &+= part
-    }
+    let isMapped = memory.covers(address, length: length, for: access)
     let covers = view.covers(address, length: length, for: access)
-    Oracle.require(covers == (rest == 0), "\(length) bytes at 0x\(String(address, radix: 16)) are covered: \(covers)")
+    Oracle.require(covers == isMapped, "\(length) bytes at 0x\(String(address, radix: 16)) are covered: \(covers)")
     let word = view.readUInt16(at: address)
     let isThere = address % 2 == 0 && (memory.find(address)?.rest ?? 0) >= 2
     Oracle.require((word != nil) == isThere, "0x\(String(address, radix: 16)) is readable: \(word != nil)")

@@ -3,69 +3,64 @@ internal import Glibc
 internal import Synchronization
 internal import VDPA
 
-/// A thread that makes a peer's stores over and over while walkers are at work. There is one for all inputs: to start a
-/// thread for each would take longer than the input.
+/// A thread that makes a peer's stores over and over while walkers are at work.
+///
+/// There is one for all inputs, and it never stands still: to start a thread for each input, or to wait until one has
+/// stopped, takes longer than the input. So it may still make some stores of the input before, which harms nobody: all of
+/// them are to guest memory.
 final class Adversary: Sendable {
   private let memories: [FuzzMemory]
-  private let list: StoreList
-  private let wakeup = FutexWord()
-  /// The number of the command, and in the low four bits what it says: 0 to keep quiet, n to write to memory n − 1.
-  private let command = Atomic(0)
-  /// The last command that the thread has seen.
-  private let seen = Atomic(0)
+  /// One that is made use of, one that is wanted, and one to be filled.
+  private let lists = [StoreList(), StoreList(), StoreList()]
+  /// The list that is wanted, and behind it the memory: 16 × memory + list; −1 for none yet.
+  private let wanted = Atomic(-1)
+  /// What the thread makes use of. It looks once more whether that is still wanted before it begins.
+  private let used = Atomic(-1)
 
-  /// Starts the thread, which keeps quiet for now and ends with the process.
+  /// Starts the thread, which ends with the process.
   ///
-  /// - Parameters:
-  ///   - list: The stores; changed only while the thread keeps quiet.
-  ///   - memories: At most 15.
   /// - Throws: `Errno`, when the system has no thread left.
-  static func make(_ list: StoreList, memories: [FuzzMemory]) throws -> Adversary {
-    let adversary = Adversary(list, memories: memories)
+  static func make(memories: [FuzzMemory]) throws -> Adversary {
+    let adversary = Adversary(memories)
     _ = try PinnedThread(name: "adversary") { adversary.run() }
     return adversary
   }
 
-  private init(_ list: StoreList, memories: [FuzzMemory]) {
-    self.list = list
-    self.memories = memories
-  }
+  private init(_ memories: [FuzzMemory]) { self.memories = memories }
 
-  /// Has the stores made in a memory until ``stop()``; returns when the thread has begun.
-  func start(on memory: Int) { give(memory + 1) }
-
-  /// Returns when the thread has made its last store.
-  func stop() { give(0) }
-
-  private func give(_ what: Int) {
-    let number = (command.load(ordering: .relaxed) | 15) + 1 + what
-    command.store(number, ordering: .releasing)
-    if what > 0 { wakeup.signal() }
-    var polls = 0
-    while seen.load(ordering: .acquiring) != number {
-      polls += 1
-      // Both threads may have to share one CPU.
-      if polls < 1000 { clinux_pause() } else { sched_yield() }
+  /// Fills a list that nobody makes use of, and has its stores made from now on.
+  ///
+  /// - Parameters:
+  ///   - memory: The number of the memory that they are for.
+  ///   - fill: Adds the stores to an empty list.
+  func write(to memory: Int, _ fill: (StoreList) -> Void) {
+    let one = wanted.load(ordering: .sequentiallyConsistent) & 15
+    let other = used.load(ordering: .sequentiallyConsistent) & 15
+    guard let index = lists.indices.first(where: { $0 != one && $0 != other }) else {
+      preconditionFailure("two lists are taken of three")
     }
+    lists[index].clear()
+    fill(lists[index])
+    let what = memory << 4 | index
+    wanted.store(what, ordering: .sequentiallyConsistent)
+    // Where there is a CPU for it, the thread is there at once; where there is none, it will be some time.
+    for _ in 0..<1000 where used.load(ordering: .relaxed) != what { clinux_pause() }
   }
 
   private func run() {
-    var idle = 0
     while true {
-      let word = wakeup.value
-      let number = command.load(ordering: .acquiring)
-      seen.store(number, ordering: .releasing)
-      guard number & 15 > 0 else {
-        // The next input mostly comes at once.
-        idle += 1
-        if idle < 2000 { clinux_pause() } else { wakeup.wait(whileEqualTo: word, nanoseconds: -1) }
+      let what = wanted.load(ordering: .sequentiallyConsistent)
+      used.store(what, ordering: .sequentiallyConsistent)
+      guard what >= 0 else {
+        sched_yield()
         continue
       }
-      idle = 0
-      let memory = memories[number & 15 - 1]
+      guard wanted.load(ordering: .sequentiallyConsistent) == what else { continue }
+      let list = lists[what & 15]
+      let memory = memories[what >> 4]
       for i in 0..<list.count {
         memory.apply(list[i])
-        if i & 63 == 63 && command.load(ordering: .relaxed) != number { break }
+        if i & 63 == 63 && wanted.load(ordering: .relaxed) != what { break }
       }
     }
   }

@@ -23,6 +23,8 @@ struct DeviceRingRun {
     case restart
     /// A piece of memory is looked up.
     case lookUp
+    /// Up to `b` chains are looked at, with `a` descriptors fetched already.
+    case fetch
   }
 
   static let defaultSteps = [Step.dequeue, .complete, .enqueue].map {
@@ -36,6 +38,7 @@ struct DeviceRingRun {
   private let headerLength: Int
   private let incoming: PacketBurst
   private let outgoing: PacketBurst
+  private let segments: SegmentList
   /// Whether nobody else writes: then every byte that changes has to be accounted for.
   private let isAlone: Bool
   /// How many of `incoming` have been returned.
@@ -54,6 +57,7 @@ struct DeviceRingRun {
     headerLength = input.headerLength
     incoming = bursts.incoming
     outgoing = bursts.outgoing
+    segments = bursts.segments
     self.isAlone = isAlone
   }
 
@@ -94,6 +98,7 @@ struct DeviceRingRun {
     case .lookUp:
       MemoryCheck.lookUp(r, memory, place)
       check("a look-up")
+    case .fetch: fetch(count: Int(r.b), outstanding: Int(r.a) % (place.size + 1))
     }
     Oracle.require(fault == .none || ring.fault == fault, "the fault \(fault) became \(ring.fault)")
   }
@@ -112,6 +117,42 @@ struct DeviceRingRun {
   }
 
   // MARK: From the guest
+
+  /// Takes chains as a device that works on chains does, off a copy of the ring: nothing has happened afterwards.
+  private func fetch(count: Int, outstanding: Int) {
+    var ring = ring
+    var outstanding = outstanding
+    for _ in 0..<count {
+      let position = ring.nextAvail
+      let isBroken = ring.fault != .none
+      let chain = Oracle.bounded("fetchChain") {
+        ring.fetchChain(into: segments, memory: memory.view, outstanding: outstanding)
+      }
+      check("fetchChain")
+      if isAlone {
+        let model = ChainModel(
+          place, memory, at: position, hasIndirect: features.contains(.indirectDescriptors)
+        ).flatMap { isBroken || outstanding + $0.descriptors > place.size ? nil : $0 }
+        let isSame =
+          chain.map(\.readable) == model?.readable && chain.map(\.writable) == model?.writable
+          && chain.map { Int($0.descriptors) } == model?.descriptors
+        Oracle.require(isSame, "\(String(describing: chain)) is fetched, \(String(describing: model)) is there")
+      }
+      guard let chain else { return }
+      var lengths = (readable: 0, writable: 0)
+      for i in 0..<segments.count {
+        if i < chain.readableSegments {
+          lengths.readable += segments[i].length
+        } else {
+          lengths.writable += segments[i].length
+        }
+      }
+      Oracle.require(lengths == (chain.readable, chain.writable), "pieces of \(lengths) bytes for \(chain)")
+      Oracle.require(
+        ring.nextAvail == place.advance(position, by: Int(chain.descriptors)), "the position is not behind the chain")
+      outstanding += Int(chain.descriptors)
+    }
+  }
 
   private mutating func dequeue(limit: Int) {
     if returned == incoming.count {

@@ -11,8 +11,8 @@ extension DeviceRingTarget {
   }
 
   static var seeds: [FuzzInput] {
-    let take = [step(.dequeue, a: 32), step(.complete, a: 31)]
-    let send = [step(.enqueue, a: 3, d: Record.length(100))]
+    let take = [step(.fetch, b: 9), step(.dequeue, a: 32), step(.complete, a: 31)]
+    let send = [step(.fetch, b: 9), step(.enqueue, a: 3, d: Record.length(100))]
     let sendLong = [step(.enqueue, a: 3, d: Record.limit(5, plus: -4))]
     /// Correct chains of 1 to 3 pieces, the device reads or writes them.
     func chains(_ pieces: UInt8, reads: Bool, _ length: Int, _ e: UInt16 = FuzzMemory.code(anchor: 0, 0)) -> [Record] {
@@ -53,6 +53,10 @@ extension DeviceRingTarget {
       [write(.indirect, a: 3, b: 0, c: 0, d: Record.length(20)), write(.offer)] + take,
       [write(.indirect, a: 3, b: 0, c: 2, d: Record.length(20)), write(.offer)] + send,
       [write(.indirect, a: 3, b: 0, c: 40, d: Record.length(20)), write(.offer)] + take,
+      [write(.indirect, a: 3, b: 0, c: 16, d: Record.length(20)), write(.offer)] + take,
+      // A table in a table, and a chain that goes on behind one.
+      [write(.indirect, a: 1, b: 0, c: 4, d: Record.length(16)), write(.offer)] + take,
+      [write(.descriptor, a: 0, b: 5, c: 1, d: Record.length(16)), write(.offer)] + take,
       chains(2, reads: true, 40) + [step(.dequeue, a: 2), step(.giveBack), step(.dequeue, a: 2)] + take
         + [step(.restart, a: 2)] + take,
       chains(1, reads: true, 80) + take + chains(1, reads: false, 80) + [step(.echo), step(.pending)],

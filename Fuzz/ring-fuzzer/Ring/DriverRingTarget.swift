@@ -9,7 +9,7 @@ final class DriverRingTarget: FuzzTarget {
   /// - Parameter isRacing: Whether the device writes from another thread while the driver is at work.
   init(isRacing: Bool) throws {
     memories = try FuzzMemory.all()
-    adversary = isRacing ? try Adversary.make(list, memories: memories) : nil
+    adversary = isRacing ? try Adversary.make(memories: memories) : nil
   }
 
   func run(_ input: FuzzInput) {
@@ -30,13 +30,14 @@ final class DriverRingTarget: FuzzTarget {
       }
       return
     }
-    let steps = Script.split(input) { device.write($0, to: list) }
-    adversary.start(on: number)
+    adversary.write(to: number) { list in
+      for record in Script.writes(input) { device.write(record, to: list) }
+    }
+    let steps = Script.steps(input)
     for _ in 0...input.rounds % 32 {
       var run = DriverRingRun(ring, place, memory, input, isAlone: false)
       for step in steps.isEmpty ? DriverRingRun.defaultSteps : steps { run.step(step) }
     }
-    adversary.stop()
     memory.requireUntouched()
   }
 }
