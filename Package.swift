@@ -75,6 +75,9 @@ let package = Package(
     .executableTarget(
       name: "entropy-device", dependencies: ["Datapath", "VDPA", "VhostUser", "Virtio", argumentParser],
       path: "examples/entropy-device", swiftSettings: settings),
+    .executableTarget(
+      name: "app-forwarder", dependencies: ["Datapath", "VDPA", "VhostUser", "Virtio", argumentParser],
+      path: "examples/app-forwarder", swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),

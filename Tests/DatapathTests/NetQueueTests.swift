@@ -272,6 +272,24 @@ struct NetQueueTests {
     #expect(queue.state == .idle)
   }
 
+  @Test("On a disabled queue a sleeper is woken for what is to be dropped, and not for buffers")
+  func wakeupsWhileDisabled() throws {
+    let served = try ServedGuest()
+    try served.configure()
+    for index in 0..<2 { try served.setVring(served.guest.start(index), enabled: false) }
+    for queue in [served.fromGuest, served.toGuest] {
+      queue.acknowledgeWakeup()
+      #expect(queue.state == .disabled && queue.requestWakeup() && !isReadable(queue))
+    }
+    served.guest.offer(4)
+    #expect(served.toGuest.requestWakeup())
+    served.guest.send(1)
+    #expect(isReadable(served.fromGuest) && !served.fromGuest.requestWakeup())
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 0 && served.fromGuest.requestWakeup())
+    served.guest.collect()
+    #expect(served.guest.returned == 1)
+  }
+
   @Test("A ring without a kick descriptor is to be polled, and a wait on it is short")
   func polled() throws {
     let served = try ServedGuest()

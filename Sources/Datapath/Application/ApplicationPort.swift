@@ -17,7 +17,7 @@ public import VDPA
 /// let (fromGuest, toGuest) = (port.pairs[0].transmit, port.pairs[0].receive)
 /// while true {
 ///   fromGuest.dequeueBurst(into: burst)
-///   for i in 0..<burst.count { burst.withPayload(of: i) { frame in inspect(frame) } }
+///   for i in 0..<burst.count { burst.withPayload(of: i) { frame in inspect(&frame) } }
 ///   toGuest.enqueueBurst(from: burst)  // what does not fit now stays in the burst
 ///   if burst.count == 0 { fromGuest.wait() }
 /// }

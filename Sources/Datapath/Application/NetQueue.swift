@@ -154,7 +154,12 @@ public final class NetQueue: Sendable {
   /// - Returns: Whether to sleep. If not, there is something to be done already, or the ring has no kick descriptor and is
   ///   to be polled.
   public func requestWakeup() -> Bool {
-    guard state == .running else { return true }
+    switch state {
+    case .idle, .stopped, .broken: return true
+    // What the guest sends is still to be dropped; to give it anything, there is nothing to wait for but a change.
+    case .disabled where direction == .receive: return true
+    case .disabled, .running: break
+    }
     guard !vring.needsPolling else { return false }
     return use { vring in
       vring?.wantKicks(true)
