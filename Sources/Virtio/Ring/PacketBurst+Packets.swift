@@ -51,8 +51,8 @@ extension PacketBurst {
     return withBytes(at: slot.start, count: length) { NetHeader(decoding: $0.span, length: length) }
   }
 
-  /// Writes the header in front of a packet. What the guest that gets the packet has not accepted in its features is
-  /// taken out again then.
+  /// Writes the header in front of a packet. A guest that has accepted no offloads gets a header of zeros, whatever is
+  /// written here.
   public func setHeader(_ header: NetHeader, of index: Int) {
     let slot = self[index]
     let length = slot.payload - slot.start
