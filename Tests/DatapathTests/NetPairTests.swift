@@ -43,6 +43,20 @@ struct NetPairTests {
     }
   }
 
+  @Test("A disabled transmit ring is emptied, whatever the worker's burst was left with by others")
+  func disabledIsEmptied() throws {
+    let guest = try RingsUnderTest()
+    guest.send([1, 2, 3])
+    try withPair(guest) { pair in
+      try pair.transmit.change { $0?.isEnabled = false }
+      burst.clear()
+      for _ in 0..<PacketBurst.capacity { _ = burst.append(length: 60) { _ in } }
+      #expect(pair.serve(burst, isPolled: true) == 3)
+      #expect(try guest.returned() == 3)
+      #expect(guest.transmit?.counters.snapshot.dropped == 3)
+    }
+  }
+
   @Test("A vring can be stopped and started while the other one stays as it is")
   func oneByOne() throws {
     let guest = try RingsUnderTest()

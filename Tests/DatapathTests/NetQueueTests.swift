@@ -272,6 +272,22 @@ struct NetQueueTests {
     #expect(queue.state == .idle)
   }
 
+  @Test("Who waits for more buffers sleeps until there are more, and not while there are too few")
+  func tooFewBuffers() throws {
+    let served = try ServedGuest()
+    try served.configure()
+    let queue = served.toGuest
+    // Two buffers of 256 bytes are not enough for it.
+    #expect(burst.append(length: 600) { _ in })
+    served.guest.offer(2)
+    #expect(queue.enqueueBurst(from: burst) == 0 && burst.count == 1)
+    queue.acknowledgeWakeup()
+    #expect(queue.pending == 2 && queue.requestWakeup() && !isReadable(queue))
+    served.guest.offer(1)
+    #expect(isReadable(queue) && !queue.requestWakeup())
+    #expect(queue.enqueueBurst(from: burst) == 1)
+  }
+
   @Test("On a disabled queue a sleeper is woken for what is to be dropped, and not for buffers")
   func wakeupsWhileDisabled() throws {
     let served = try ServedGuest()

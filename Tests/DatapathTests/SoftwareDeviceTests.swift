@@ -141,6 +141,28 @@ private struct Reverser: SoftwareDevice {
     #expect(try guest.collect(1).count == 1)
   }
 
+  @Test("Heads that share a long table get so much memory and no more; the others wait their turn", arguments: formats)
+  func sharedTable(features: Features) throws {
+    let keeper = KeepingDevice()
+    let guest = try ChainGuest(keeper, features: features, ringSize: 256)
+    defer { guest.end() }
+    let length = 1024
+    try guest.postSharedTable(heads: 256, length: length)
+    // What is fetched stops growing, long before all have been.
+    let most = 65_536 / length
+    try #require(keeper.wait(for: most))
+    usleep(50_000)
+    #expect(keeper.count == most)
+    var finished = 0
+    for _ in 0..<1000 where finished < 256 {
+      finished += keeper.count
+      keeper.finishAll()
+      usleep(2000)
+    }
+    #expect(finished == 256 && guest.reports.all.isEmpty)
+    #expect(guest.device.capabilities.statistics?.vrings.first?.packets == 256)
+  }
+
   @Test("A disabled ring is left alone, and served when it is enabled", arguments: formats)
   func disabled(features: Features) throws {
     let keeper = KeepingDevice()
@@ -185,7 +207,7 @@ private struct Reverser: SoftwareDevice {
     let kept = keeper.count
     keeper.finishAll()
     let stopped = try guest.device.capabilities.vringControl?.stopVring(0)
-    #expect(stopped != nil && kept <= ChainGuest.size)
+    #expect(stopped != nil && kept <= guest.size)
     // The other one goes on.
     guest.post([1], room: 1, ring: 1)
     guest.kick(ring: 1)

@@ -45,6 +45,8 @@ public final class NetQueue: Sendable {
   private let events: Epoll
   private let change: OwnedFD
   private let overlapping = Atomic<Int>(0)
+  /// How many buffers there were when they were too few for a packet; 0 when the last burst found its room.
+  private let tooFew = Atomic<Int>(0)
 
   /// What the descriptors are watched under.
   private static let changeToken: UInt64 = 0
@@ -88,7 +90,11 @@ public final class NetQueue: Sendable {
   @discardableResult
   public func enqueueBurst(from burst: PacketBurst) -> Int {
     precondition(direction == .receive, "packets are given to the guest on receive queues")
-    return burstOnVring { vring in vring?.give(from: burst) ?? 0 }
+    return burstOnVring { vring in
+      let given = vring?.give(from: burst) ?? 0
+      tooFew.store(burst.count > 0 ? vring?.pending() ?? 0 : 0, ordering: .relaxed)
+      return given
+    }
   }
 
   /// How many buffers the guest has made available, counted up to ``PacketBurst/capacity``: packets to be taken, or room
@@ -163,8 +169,9 @@ public final class NetQueue: Sendable {
     guard !vring.needsPolling else { return false }
     return use { vring in
       vring?.wantKicks(true)
-      // Looked at after asking, or both sides could wait.
-      return vring?.pending() ?? 0 == 0
+      // Looked at after asking, or both sides could wait. Buffers that were too few for the next packet still are.
+      let pending = vring?.pending() ?? 0
+      return pending == 0 || pending == tooFew.load(ordering: .relaxed)
     } ?? false
   }
 

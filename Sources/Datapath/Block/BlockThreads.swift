@@ -30,13 +30,15 @@ final class BlockThreads: Sendable {
       while true {
         let seen = signal.value
         let (job, isStopping) = state.withLock { state -> (Job?, Bool) in
-          guard state.next < state.jobs.count else {
-            state.jobs.removeAll(keepingCapacity: true)
+          guard state.next < state.jobs.count else { return (nil, state.isStopping) }
+          let job = state.jobs[state.next]
+          state.next += 1
+          // Also when there is always something to do.
+          if state.next * 2 >= state.jobs.count {
+            state.jobs.removeFirst(state.next)
             state.next = 0
-            return (nil, state.isStopping)
           }
-          defer { state.next += 1 }
-          return (state.jobs[state.next], false)
+          return (job, false)
         }
         if let job {
           let result = job.operation.perform(on: file)

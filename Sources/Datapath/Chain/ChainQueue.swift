@@ -19,6 +19,8 @@ final class ChainQueue: WorkerClient {
     /// How many chains are with the device, and how many descriptors of the ring they take.
     var inFlight = 0
     var outstanding = 0
+    /// How many pieces of memory their buffers are.
+    var held = 0
     let segments = SegmentList()
   }
 
@@ -47,6 +49,8 @@ final class ChainQueue: WorkerClient {
   private static let deviceSource = 2
   /// The most chains that are fetched in a turn.
   private static let burst = 32
+  /// How many pieces of memory the chains may be that are with the device, unless the ring is a large one: 1 MiB of lists.
+  private static let maxHeld = 65_536
 
   init(name: String, index: Int, device: any SoftwareDevice, worker: Worker) throws {
     self.name = name
@@ -101,8 +105,13 @@ final class ChainQueue: WorkerClient {
   /// Hands chains to the device.
   private func fetch(_ state: inout State) -> Int {
     var count = 0
+    var visits = 0
     let segments = state.segments
-    while count < ChainQueue.burst, !state.isDraining, state.vring?.isEnabled == true {
+    // A thousand heads of one long table are a thousand times its pieces: a guest gets so much memory and time and no more.
+    let most = max(4 * (state.vring?.ring.size ?? 0), ChainQueue.maxHeld)
+    while count < ChainQueue.burst, visits < PacketBurst.maxVisits, state.inFlight == 0 || state.held < most,
+      !state.isDraining, state.vring?.isEnabled == true
+    {
       let outstanding = state.outstanding
       guard let memory = state.vring?.memory,
         let chain = state.vring?.ring.fetchChain(
@@ -111,6 +120,8 @@ final class ChainQueue: WorkerClient {
       let request = ChainRequest(chain, segments: segments, memory: memory, queue: self)
       state.inFlight += 1
       state.outstanding += Int(chain.descriptors)
+      state.held += segments.count
+      visits += chain.length
       if state.isInOrder { state.order.append(request) }
       count += 1
       device.process(Chain(request), queue: index)
@@ -132,12 +143,13 @@ final class ChainQueue: WorkerClient {
       state.vring?.ring.returnChain(request.chain, written: written)
       state.outstanding -= Int(request.chain.descriptors)
       state.inFlight -= 1
+      state.held -= request.segmentCount
       counters.addRequest(bytes: request.readableBytes &+ written, links: request.chain.length)
     }
     guard !back.isEmpty else { return }
     state.vring?.ring.publishChains()
     state.vring?.notify()
-    if state.isDraining && state.inFlight == 0 { drained.signal() }
+    if state.isDraining { drained.signal() }
   }
 
   private func reportFault() {
@@ -149,8 +161,10 @@ final class ChainQueue: WorkerClient {
   // MARK: The device
 
   /// Takes a chain back from the device, on any thread.
-  func take(_ request: ChainRequest) {
+  func take(_ request: ChainRequest, written: Int) {
     let mustWake = inbox.withLock { inbox in
+      // In here, so that whoever sees that a chain is finished finds it in the inbox too.
+      request.setFinished(written: written)
       inbox.finished.append(request)
       defer { inbox.isWatched = true }
       return !inbox.isWatched
@@ -255,23 +269,37 @@ final class ChainQueue: WorkerClient {
     }
   }
 
-  /// How long requests that are under way may take to finish before a ring is said to be stuck, in milliseconds.
+  /// How long it may take until the next one of the requests under way has finished before a ring is said to be stuck, in
+  /// milliseconds.
   private static let deadline = 10_000
 
+  /// Fetches nothing more.
+  ///
+  /// - Returns: How many chains are with the device.
+  @discardableResult func beginDraining() throws -> Int {
+    try change { state in
+      state.isDraining = true
+      return state.inFlight
+    }
+  }
+
   private func drain() throws {
-    let end = MonotonicClock.nanoseconds &+ UInt64(ChainQueue.deadline) &* 1_000_000
+    var least = Int.max
+    var end = UInt64(0)
     while true {
       let seen = drained.value
-      let left = try change { state in
-        state.isDraining = true
-        return state.inFlight
-      }
+      let left = try beginDraining()
       if left == 0 { return }
       let now = MonotonicClock.nanoseconds
+      if left < least {
+        least = left
+        end = now &+ UInt64(ChainQueue.deadline) &* 1_000_000
+      }
       guard now < end else {
         throw DatapathError(
           .stuck,
-          "\(name): \(left) requests have not finished within \(ChainQueue.deadline / 1000) s; its memory stays mapped")
+          "\(name): none of \(left) requests has finished within \(ChainQueue.deadline / 1000) s; its memory stays mapped"
+        )
       }
       drained.wait(whileEqualTo: seen, nanoseconds: Int64(end - now))
     }

@@ -38,11 +38,14 @@ internal import Virtio
     return written < 0 ? nil : written
   }
 
+  /// How many pieces its buffers are.
+  var segmentCount: Int { unsafe segments.count }
+
   /// The device is done with it. Called once, on any thread.
-  func finish(written count: Int) {
-    written.store(min(max(count, 0), writableBytes), ordering: .releasing)
-    queue.take(self)
-  }
+  func finish(written count: Int) { queue.take(self, written: min(max(count, 0), writableBytes)) }
+
+  /// Takes note of it, while the queue's inbox is locked.
+  func setFinished(written count: Int) { written.store(count, ordering: .releasing) }
 
   /// Visits the pieces of a range, which is inside of the buffers.
   private func visit(

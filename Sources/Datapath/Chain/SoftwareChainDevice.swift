@@ -60,6 +60,8 @@ final class SoftwareChainDevice: Device {
   func close() throws -> [VringState] {
     var states: [VringState] = []
     var failure: (any Error)?
+    // All at once, or the time that each may take would add up.
+    for queue in queues { _ = try? queue.beginDraining() }
     for queue in queues {
       do {
         if let state = try queue.stop() { states.append(state) }

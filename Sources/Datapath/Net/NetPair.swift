@@ -73,7 +73,11 @@ final class NetPair: WorkerClient {
   private static func move(
     _ receive: inout NetVring?, _ transmit: inout NetVring?, by port: inout any NetPort, _ burst: PacketBurst
   ) -> Int {
-    guard transmit?.isEnabled != false else { return transmit?.discard(burst) ?? 0 }
+    guard transmit?.isEnabled != false else {
+      // Whoever was served before may have left it full.
+      burst.clear()
+      return transmit?.discard(burst) ?? 0
+    }
     return port.serve(&receive, &transmit, burst)
   }
 

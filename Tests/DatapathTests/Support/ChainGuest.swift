@@ -10,10 +10,11 @@ import Virtio
 
 /// A guest with a driver for each ring of a software device, on the device's own workers.
 final class ChainGuest {
-  static let size = 8
+  private static let usualSize = 8
   private static let base: UInt64 = 0x10000
   static let ringBytes: UInt64 = 0x10000
 
+  let size: Int
   let features: Features
   let engine: SoftwareEngine
   let device: any Device
@@ -36,7 +37,11 @@ final class ChainGuest {
   }
 
   /// A guest whose device is configured, with all rings running.
-  init(_ software: any SoftwareDevice, features: Features, mode: WorkerConfiguration.Mode = .event) throws {
+  init(
+    _ software: any SoftwareDevice, features: Features, mode: WorkerConfiguration.Mode = .event,
+    ringSize: Int = usualSize
+  ) throws {
+    size = ringSize
     self.features = features
     engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode))
     engine.register(software.type) { _ in software }
@@ -53,13 +58,13 @@ final class ChainGuest {
       let start = ChainGuest.base + UInt64(index) * ChainGuest.ringBytes
       let view = own.addressMap.view
       let ring = try RingMemory(
-        RingLayout(RingLayout.Format(for: features), size: ChainGuest.size), descriptor: start, avail: start + 0x1000,
+        RingLayout(RingLayout.Format(for: features), size: size), descriptor: start, avail: start + 0x1000,
         used: start + 0x2000, memory: view)
-      let tables = try IndirectTables(count: ChainGuest.size, length: 8, at: start + 0x3000, memory: view)
+      let tables = try IndirectTables(count: size, length: 8, at: start + 0x3000, memory: view)
       drivers.append(DriverRing(ring, features: features, tables: tables))
       rings.append(
         VringDescription(
-          index: index, size: ChainGuest.size, descriptor: start, avail: start + 0x1000, used: start + 0x2000,
+          index: index, size: size, descriptor: start, avail: start + 0x1000, used: start + 0x2000,
           state: VringState(index: index, nextAvail: ring.start, nextUsed: ring.start), kick: try EventFD.make(),
           call: try EventFD.make()))
       nextBuffer.append(start + 0x8000)
@@ -113,6 +118,38 @@ final class ChainGuest {
     nextBuffer[ring] += UInt64(bytes.count + room)
     buffers[ring][id] = (start, bytes.count, room)
     return id
+  }
+
+  /// Fills an empty ring with heads that all name one table, which no driver does.
+  ///
+  /// - Parameter length: How many pieces the table has, a byte each.
+  func postSharedTable(heads: Int, length: Int) throws {
+    let table = rings[0].descriptor + 0x8000
+    let (format, view) = (RingLayout.Format(for: features), own.addressMap.view)
+    var memory = view
+    if let host = unsafe memory.contiguous(at: table, length: length * 16, for: .write) {
+      for i in 0..<length {
+        let flags = (i < length - 1 && format == .split ? RingDescriptor.next : 0) | RingDescriptor.write
+        let (flagsAt, linkAt) = format == .split ? (12, 14) : (14, 12)
+        unsafe host.storeBytes(of: table + 0x5000 + UInt64(i), toByteOffset: i * 16, as: UInt64.self)
+        unsafe host.storeBytes(of: 1 as UInt32, toByteOffset: i * 16 + 8, as: UInt32.self)
+        unsafe host.storeBytes(of: flags, toByteOffset: i * 16 + flagsAt, as: UInt16.self)
+        unsafe host.storeBytes(of: UInt16(i + 1), toByteOffset: i * 16 + linkAt, as: UInt16.self)
+      }
+    }
+    for i in 0..<heads {
+      let head = RingDescriptor(
+        address: table, length: UInt32(length * 16), flags: RingDescriptor.indirect, link: UInt16(i))
+      switch drivers[0].memory {
+      case .split(let area):
+        area.setDescriptor(i, head)
+        area.setHead(at: UInt16(i), UInt16(i))
+      case .packed(let area):
+        area.setAvailable(area.advance(RingLayout.packedStart, by: i), head, isFirst: false)
+      }
+    }
+    if case .split(let area) = drivers[0].memory { area.publishAvailIndex(UInt16(heads)) }
+    if let kick = rings[0].kick { EventFD.signal(kick) }
   }
 
   /// Announces what was posted.
