@@ -55,6 +55,12 @@ extension BlockDeviceUnderTest {
       bodies.append([request(kind), serve, disk(15), serve])
       bodies.append([request(kind | 128, pieces: 3, 512), disk(15), serve, serve])
       for result: UInt8 in [1, 2, 3, 5, 6, 7] { bodies.append([request(kind), disk(1, result: result), serve, serve]) }
+      // Segments of five sectors, to be unmapped or not.
+      for pieces: UInt8 in [1, 0x11] {
+        bodies.append([request(kind, pieces: pieces, 5), disk(15), serve, serve, serve])
+        bodies.append(
+          [request(kind, pieces: pieces, 5), disk(1, result: 7), serve, disk(1, result: 7), serve, disk(15), serve])
+      }
     }
     bodies += [
       // Beyond the end, no number of sectors, a header that is too short, no room for the status, no data.

@@ -130,9 +130,9 @@ struct DeviceRingRun {
       }
       check("fetchChain")
       if isAlone {
-        let model = ChainModel(
-          place, memory, at: position, hasIndirect: features.contains(.indirectDescriptors)
-        ).flatMap { isBroken || outstanding + $0.descriptors > place.size ? nil : $0 }
+        let model = model(at: position).flatMap {
+          isBroken || outstanding + $0.descriptors > place.size ? nil : $0
+        }
         let isSame =
           chain.map(\.readable) == model?.readable && chain.map(\.writable) == model?.writable
           && chain.map { Int($0.descriptors) } == model?.descriptors
@@ -160,6 +160,7 @@ struct DeviceRingRun {
       returned = 0
     }
     let before = (count: incoming.count, position: ring.nextAvail, isBroken: ring.fault != .none)
+    let model = isAlone ? model(at: before.position) : nil
     let taken = Oracle.bounded("dequeueBurst") {
       ring.dequeueBurst(into: incoming, limit: limit, memory: memory.view, headerLength: headerLength)
     }
@@ -180,6 +181,18 @@ struct DeviceRingRun {
       checkPlace(i, slot)
     }
     Oracle.require(ring.nextAvail == position, "the position is not that of the packets")
+    if let model, taken > 0 {
+      let slot = incoming[before.count]
+      let isSame = slot.outcome == .oversized ? model.readable > longest : slot.length == model.readable
+      Oracle.require(isSame, "\(slot) came of \(model)")
+    }
+  }
+
+  /// The longest packet with its header that is copied.
+  private var longest: Int { incoming.pool.map { $0.payloadLength + headerLength } ?? PacketBurst.maxLength }
+
+  private func model(at position: UInt16) -> ChainModel? {
+    ChainModel(place, memory, at: position, hasIndirect: features.contains(.indirectDescriptors))
   }
 
   /// A packet is where it may be, and nowhere else.
@@ -188,7 +201,6 @@ struct DeviceRingRun {
       return Oracle.require(slot.length == 0, "a packet that was not copied has bytes")
     }
     Oracle.require(slot.outcome == .pending, "a packet just taken is \(slot.outcome)")
-    let longest = incoming.pool.map { $0.payloadLength + headerLength } ?? PacketBurst.maxLength
     Oracle.require(slot.length >= headerLength && slot.length <= longest, "a packet of \(slot.length) bytes")
     for other in 0..<index where incoming[other].outcome != .oversized {
       let (start, length) = (incoming[other].start, incoming[other].length)
@@ -245,6 +257,7 @@ struct DeviceRingRun {
     guard returned == incoming.count else { return }
     let before = (avail: ring.nextAvail, used: ring.nextUsed, isBroken: ring.fault != .none)
     let buffers = isAlone ? WritableBuffers(place, memory) : nil
+    let model = isAlone ? model(at: before.avail) : nil
     let taken = Oracle.bounded("enqueueBurst") {
       ring.enqueueBurst(
         from: burst, first: 0, memory: memory.view, headerLength: headerLength,
@@ -263,6 +276,7 @@ struct DeviceRingRun {
     let isQuiet = delivered == 0 && ring.nextUsed == before.used
     Oracle.require(!before.isBroken || isQuiet, "packets go into a broken ring")
     checkMove(before.avail, before.used, delivered)
+    if let model, model.readable > 0 { Oracle.require(delivered == 0, "a packet went into \(model)") }
   }
 
   /// What a burst may have written.

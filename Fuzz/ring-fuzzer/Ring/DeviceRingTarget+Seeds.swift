@@ -45,6 +45,7 @@ extension DeviceRingTarget {
       [write(.descriptor, a: 0, b: 1, c: 255, d: Record.length(20)), write(.offer)] + take,
       [write(.descriptor, a: 0, b: 3, c: 254, d: Record.length(20)), write(.offer)] + send,
       [write(.descriptor, a: 0, b: 2, d: Record.length(20)), write(.offer)] + take,
+      [write(.properChain, a: 3, b: 1, d: Record.length(40))] + send,
       [write(.descriptor, a: 0, b: 0, d: Record.limit(7)), write(.offer)] + take,
       [write(.descriptor, a: 0, b: 2, d: Record.limit(7)), write(.offer)] + send,
       [write(.descriptor, a: 0, b: 0, d: Record.limit(5)), write(.offer)] + take,
@@ -54,6 +55,9 @@ extension DeviceRingTarget {
       [write(.indirect, a: 3, b: 0, c: 2, d: Record.length(20)), write(.offer)] + send,
       [write(.indirect, a: 3, b: 0, c: 40, d: Record.length(20)), write(.offer)] + take,
       [write(.indirect, a: 3, b: 0, c: 16, d: Record.length(20)), write(.offer)] + take,
+      // Tables that loop.
+      [write(.indirect, a: 3, b: 0, c: 8, d: Record.length(0)), write(.offer)] + take,
+      [write(.indirect, a: 3, b: 0, c: 10, d: Record.length(0)), write(.offer)] + send,
       // A table in a table, and a chain that goes on behind one.
       [write(.indirect, a: 1, b: 0, c: 4, d: Record.length(16)), write(.offer)] + take,
       [write(.descriptor, a: 0, b: 5, c: 1, d: Record.length(16)), write(.offer)] + take,
