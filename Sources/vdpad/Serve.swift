@@ -58,6 +58,9 @@ struct Serve: ParsableCommand {
       valueName: "uring|threads"))
   var blkIo: String?
 
+  @Flag(help: "Offer checksum and segmentation offloads to the guest's network driver.")
+  var offloads = false
+
   @Option(help: ArgumentHelp("How many queues, pairs of rings for net (default 1).", valueName: "count"))
   var queues: Int?
 

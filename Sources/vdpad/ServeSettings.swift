@@ -89,6 +89,7 @@ struct ServeSettings {
     guard isSoftware else { return parameters }
     if type == .net {
       parameters["port"] = try PortConfiguration(parsing: options.port ?? "loopback").description
+      if options.offloads { parameters["offloads"] = "on" }
     } else {
       guard let file = options.blkFile else { throw ValidationError("a block device needs a file: --blk-file") }
       parameters["blk-file"] = file

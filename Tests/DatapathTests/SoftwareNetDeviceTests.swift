@@ -22,7 +22,7 @@ struct SoftwareNetDeviceTests {
       let attributes = device.attributes
       #expect(attributes.type == .net && attributes.vringCount == 2 && attributes.queueCount == 1)
       #expect(attributes.features.isSuperset(of: [.version1, .netMergeableBuffers, .netMTU]))
-      #expect(attributes.features.isDisjoint(with: [.netMAC, .netMultiqueue]))
+      #expect(attributes.features.isDisjoint(with: [.netMAC, .netMultiqueue, .netOffloads]))
       let configuration = try #require(
         NetConfiguration(decoding: device.capabilities.configuration?.bytes ?? []))
       #expect(configuration.mac == .zero && configuration.maxQueuePairs == 1 && configuration.mtu == 1500)
@@ -32,7 +32,8 @@ struct SoftwareNetDeviceTests {
 
   @Test("Its parameters are in its configuration space and in its features")
   func parameters() throws {
-    try withDevice(["mac": "52:54:00:12:34:56", "mtu": "9000", "port": "sink"], queues: 4) { device in
+    try withDevice(["mac": "52:54:00:12:34:56", "mtu": "9000", "port": "sink", "offloads": "on"], queues: 4) { device in
+      #expect(device.attributes.features.isSuperset(of: .netOffloads))
       #expect(device.attributes.vringCount == 8)
       #expect(device.attributes.features.isSuperset(of: [.netMAC, .netMultiqueue]))
       let configuration = try #require(

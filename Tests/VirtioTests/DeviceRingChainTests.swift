@@ -177,7 +177,7 @@ import Testing
               guard let found = device.fetchChain(into: segments, memory: memory.view, outstanding: 0) else {
                 throw Unmet(description: "\(device.fault): \(label)")
               }
-              try require(found.length == (form.isDirect ? pieces : pieces + 1), label)
+              try require(found.length == pieces, label)
               try require(found.readable == chain.readable && found.writable == chain.writable, label)
               try require(segments.bytes(0..<found.readableSegments) == model.packet(0), label)
               try require(segments.write(pattern, from: found.readableSegments) == chain.writable, label)

@@ -171,7 +171,7 @@ import Testing
       RawDescriptor(address: table, length: bad, flags: flags)
     ) { chain, segments, fault in
       if let chain {
-        try require(chain.readable == Int(good) && segments.count == chain.length - 1, "\(chain)")
+        try require(chain.readable == Int(good) && segments.count == chain.length, "\(chain)")
       } else {
         try require(fault == .indirectTable, "\(fault)")
       }

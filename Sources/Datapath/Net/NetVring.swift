@@ -7,6 +7,8 @@ struct NetVring {
   private var base: RunningVring
   /// What its guest has negotiated about packets, and what is to be done with those that it sends.
   private var translation: NetTranslation
+  /// Whether the guest may ask for something in the headers of its packets.
+  private let hasOffloads: Bool
   let headerLength: Int
   let isMergeable: Bool
   /// Who hears that the ring is broken.
@@ -17,6 +19,7 @@ struct NetVring {
     observer: (any DeviceObserver)? = nil
   ) throws(VirtioError) {
     base = try RunningVring(vring, features: features, memory: memory, counters: counters)
+    hasOffloads = !features.isDisjoint(with: .netHostOffloads)
     translation = NetTranslation(sender: NetGuest(features: features))
     headerLength = NetHeader.length(for: features)
     isMergeable = features.contains(.netMergeableBuffers)
@@ -60,7 +63,8 @@ struct NetVring {
   mutating func dequeue(into burst: PacketBurst, limit: Int) -> Int {
     burst.clear()
     let taken = fetch(into: burst, limit: limit)
-    translation.inbound(burst)
+    // Without offloads nothing is asked for, whatever a driver has left in the header.
+    if hasOffloads { translation.inbound(burst) } else { burst.clearHeaders(length: headerLength) }
     return taken
   }
 

@@ -5,9 +5,10 @@ public import Virtio
 /// The software datapath: engine −1, which makes a device for each socket that claims one.
 ///
 /// `Registry(software: SoftwareEngine())` is how it gets in. A net device takes the parameters `port` (what it does with
-/// packets, see ``PortConfiguration`` and ``ApplicationPort``), `mac` and `mtu`. A block device takes `blk-file` (the path
-/// of the file or block device that it is made of), `read-only`, `serial` (its name, up to 20 characters) and `io` (how the
-/// file is read and written: `uring` or `threads`; without it io_uring where there is one).
+/// packets, see ``PortConfiguration`` and ``ApplicationPort``), `mac`, `mtu` and `offloads` (`on` to offer checksum and
+/// segmentation offloads, which not every driver asks for correctly). A block device takes `blk-file` (the path of the file
+/// or block device that it is made of), `read-only`, `serial` (its name, up to 20 characters) and `io` (how the file is read
+/// and written: `uring` or `threads`; without it io_uring where there is one).
 public final class SoftwareEngine: Engine {
   /// Makes a device for a socket; it is told the socket's name, type, queues and parameters, and throws what an operator
   /// has to know when it cannot.

@@ -24,14 +24,22 @@ final class SoftwareNetDevice: Device {
   ///   - worker: Which worker serves a queue pair, if one does.
   ///   - application: The application port of a name.
   init(_ request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?) throws {
-    try request.parameters.allow(only: ["port", "mac", "mtu"], for: "a software net device")
+    try request.parameters.allow(only: ["port", "mac", "mtu", "offloads"], for: "a software net device")
     pairs = try SoftwareNetDevice.pairs(for: request, worker: worker, application: application)
     let count = pairs.count
     var features: Features = DeviceRing.features.union([
       .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
     ])
-    // An application gets packets that are complete, and gives such.
-    if ApplicationPort.name(in: request.parameters["port"] ?? "") == nil { features.formUnion(.netOffloads) }
+    switch request.parameters["offloads"] {
+    case nil, "off": break
+    case "on" where ApplicationPort.name(in: request.parameters["port"] ?? "") == nil:
+      features.formUnion(.netOffloads)
+    case "on":
+      throw DatapathError(
+        .badConfiguration, "\(request.owner): offloads=on; an application gets packets that are complete, and gives such")
+    case let text?:
+      throw DatapathError(.badConfiguration, "\(request.owner): offloads=\(text) is neither on nor off")
+    }
     if count > 1 { features.insert(.netMultiqueue) }
     var mac = MACAddress.zero
     if let text = request.parameters["mac"] {
