@@ -74,7 +74,9 @@ struct ServeSettings {
 
   /// What the device is told: a software device what it is made of, another one nothing.
   private static func parameters(_ options: Serve, type: DeviceType, isSoftware: Bool) throws -> Parameters {
-    let ofNet: [(String, String?)] = [("--port", options.port)]
+    let ofNet: [(String, String?)] = [
+      ("--port", options.port), ("--offloads", options.offloads ? "on" : nil),
+    ]
     let ofBlock: [(String, String?)] = [
       ("--blk-file", options.blkFile), ("--read-only", options.readOnly ? "true" : nil), ("--serial", options.serial),
       ("--blk-io", options.blkIo),
