@@ -12,11 +12,15 @@ struct ChainModel {
 
   private let ring: RingPlacement
   private let memory: FuzzMemory
+  /// Whether the ring only ever has buffers to be read, which is what a packed ring's tables of a sent packet then mean,
+  /// whatever they say (as in `ChainWalk`).
+  private let isRead: Bool
 
   /// The chain at a position; nil when there is none, or it is not as it has to be.
-  init?(_ ring: RingPlacement, _ memory: FuzzMemory, at position: UInt16, hasIndirect: Bool) {
+  init?(_ ring: RingPlacement, _ memory: FuzzMemory, at position: UInt16, isRead: Bool, hasIndirect: Bool) {
     self.ring = ring
     self.memory = memory
+    self.isRead = isRead
     guard let head = ChainModel.head(ring, memory, position), walk(from: head, hasIndirect: hasIndirect) else {
       return nil
     }
@@ -64,7 +68,7 @@ struct ChainModel {
         }
         return walkTable(next.address, count: Int(next.length / 16))
       }
-      guard add(next) else { return false }
+      guard add(next, isWritable: next.flags & RingDescriptor.write != 0) else { return false }
       guard next.flags & RingDescriptor.next != 0 else { return true }
       index = ring.format == .split ? Int(next.link) : (index + 1) % ring.size
     }
@@ -77,7 +81,8 @@ struct ChainModel {
       visits += 1
       // As long as the field makes them; longer ones the device refuses.
       guard index < count, visits <= count, visits <= max(ring.size, ChainWalk.maxIndirect),
-        let next = descriptor(at: table &+ UInt64(index * 16)), next.flags & RingDescriptor.indirect == 0, add(next)
+        let next = descriptor(at: table &+ UInt64(index * 16)), next.flags & RingDescriptor.indirect == 0,
+        add(next, isWritable: next.flags & RingDescriptor.write != 0 && !(isRead && ring.format == .packed))
       else { return false }
       switch ring.format {
       case .split:
@@ -91,8 +96,7 @@ struct ChainModel {
   }
 
   /// False when a buffer is not in memory, or out of order.
-  private mutating func add(_ descriptor: Descriptor) -> Bool {
-    let isWritable = descriptor.flags & RingDescriptor.write != 0
+  private mutating func add(_ descriptor: Descriptor, isWritable: Bool) -> Bool {
     hasWritable = hasWritable || isWritable
     guard isWritable || !hasWritable,
       memory.covers(descriptor.address, length: UInt64(descriptor.length), for: isWritable ? .write : .read)

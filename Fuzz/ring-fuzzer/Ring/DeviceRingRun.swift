@@ -130,7 +130,7 @@ struct DeviceRingRun {
       }
       check("fetchChain")
       if isAlone {
-        let model = model(at: position).flatMap {
+        let model = model(at: position, isRead: false).flatMap {
           isBroken || outstanding + $0.descriptors > place.size ? nil : $0
         }
         let isSame =
@@ -160,7 +160,7 @@ struct DeviceRingRun {
       returned = 0
     }
     let before = (count: incoming.count, position: ring.nextAvail, isBroken: ring.fault != .none)
-    let model = isAlone ? model(at: before.position) : nil
+    let model = isAlone ? model(at: before.position, isRead: true) : nil
     let taken = Oracle.bounded("dequeueBurst") {
       ring.dequeueBurst(into: incoming, limit: limit, memory: memory.view, headerLength: headerLength)
     }
@@ -191,8 +191,8 @@ struct DeviceRingRun {
   /// The longest packet with its header that is copied.
   private var longest: Int { incoming.pool.map { $0.payloadLength + headerLength } ?? PacketBurst.maxLength }
 
-  private func model(at position: UInt16) -> ChainModel? {
-    ChainModel(place, memory, at: position, hasIndirect: features.contains(.indirectDescriptors))
+  private func model(at position: UInt16, isRead: Bool) -> ChainModel? {
+    ChainModel(place, memory, at: position, isRead: isRead, hasIndirect: features.contains(.indirectDescriptors))
   }
 
   /// A packet is where it may be, and nowhere else.
@@ -257,7 +257,7 @@ struct DeviceRingRun {
     guard returned == incoming.count else { return }
     let before = (avail: ring.nextAvail, used: ring.nextUsed, isBroken: ring.fault != .none)
     let buffers = isAlone ? WritableBuffers(place, memory) : nil
-    let model = isAlone ? model(at: before.avail) : nil
+    let model = isAlone ? model(at: before.avail, isRead: false) : nil
     let taken = Oracle.bounded("enqueueBurst") {
       ring.enqueueBurst(
         from: burst, first: 0, memory: memory.view, headerLength: headerLength,
