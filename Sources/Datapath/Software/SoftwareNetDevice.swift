@@ -36,7 +36,7 @@ final class SoftwareNetDevice: Device {
       features.formUnion(.netOffloads)
     case "on":
       throw DatapathError(
-        .badConfiguration, "\(request.owner): offloads=on; an application gets packets that are complete, and gives such")
+        .badConfiguration, "\(request.owner): offloads=on; an application gets and gives packets that are complete")
     case let text?:
       throw DatapathError(.badConfiguration, "\(request.owner): offloads=\(text) is neither on nor off")
     }

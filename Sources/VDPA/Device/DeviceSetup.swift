@@ -46,6 +46,8 @@ public enum DeviceReport: Sendable, Hashable {
   case vringBroken(index: Int, reason: String)
   /// Requests of a vring fail, which is served all the same. Reported now and then, not for each request.
   case requestsFail(index: Int, reason: String)
+  /// The configuration space has changed by itself; the guest's driver is to look at it.
+  case configurationChanged
   /// The device has failed and serves nothing any more.
   case failed(reason: String)
 }

@@ -51,6 +51,14 @@ public struct ProtocolFeatures: OptionSet, Sendable, Hashable, CustomStringConve
   public static let sharedObject = ProtocolFeatures(bit: 18)
   /// `DEVICE_STATE` (19): migration of the back-end's own state.
   public static let deviceState = ProtocolFeatures(bit: 19)
+  /// `GET_VRING_BASE_INFLIGHT` (20): a ring can be stopped with requests in flight, which are left in the shared record.
+  public static let vringBaseInflight = ProtocolFeatures(bit: 20)
+  /// `GPA_ADDRESSES` (21): addresses of rings are the guest's, not the front-end's.
+  public static let guestAddresses = ProtocolFeatures(bit: 21)
+  /// `SHMEM` (22): shared memory regions of the device.
+  public static let sharedMemory = ProtocolFeatures(bit: 22)
+  /// `GET_VRING_BASE_SKIP_DRAIN` (23): the front-end says for each ring whether it is to be drained before it stops.
+  public static let vringBaseSkipDrain = ProtocolFeatures(bit: 23)
 
   /// The names with their numbers, ascending: `MQ (0), REPLY_ACK (3)`; `none` for the empty set.
   public var description: String {
@@ -63,6 +71,7 @@ public struct ProtocolFeatures: OptionSet, Sendable, Hashable, CustomStringConve
   private static let names = [
     "MQ", "LOG_SHMFD", "RARP", "REPLY_ACK", "MTU", "BACKEND_REQ", "CROSS_ENDIAN", "CRYPTO_SESSION", "PAGEFAULT",
     "CONFIG", "BACKEND_SEND_FD", "HOST_NOTIFIER", "INFLIGHT_SHMFD", "RESET_DEVICE", "INBAND_NOTIFICATIONS",
-    "CONFIGURE_MEM_SLOTS", "STATUS", "XEN_MMAP", "SHARED_OBJECT", "DEVICE_STATE",
+    "CONFIGURE_MEM_SLOTS", "STATUS", "XEN_MMAP", "SHARED_OBJECT", "DEVICE_STATE", "GET_VRING_BASE_INFLIGHT",
+    "GPA_ADDRESSES", "SHMEM", "GET_VRING_BASE_SKIP_DRAIN",
   ]
 }

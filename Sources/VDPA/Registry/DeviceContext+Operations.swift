@@ -93,4 +93,64 @@ extension DeviceContext {
       completion($0)
     }
   }
+
+  /// Writes a piece of the configuration space (``ConfigurationSpace/write(_:at:isRestoring:)``).
+  public func writeConfiguration(
+    _ bytes: [UInt8], at offset: Int, isRestoring: Bool, completion: @escaping Completion<Void>
+  ) {
+    use("writeConfiguration", \.configuration, "configuration space", completion) {
+      try $0.write(bytes, at: offset, isRestoring: isRestoring)
+    }
+  }
+
+  /// Begins or ends the noting of pages written (``DirtyTracking/setLog(_:)``).
+  public func setLog(_ log: DirtyLog?, completion: @escaping Completion<Void>) {
+    use("setLog", \.dirtyTracking, "dirty log", completion) { try $0.setLog(log) }
+  }
+
+  /// Tells the network where the guest is to be found (``GuestAnnouncement/announce(_:)``).
+  public func announce(_ address: MACAddress, completion: @escaping Completion<Void>) {
+    use("announce", \.announcement, "announcement of guests", completion) { try $0.announce(address) }
+  }
+
+  /// Sets the MTU (``MTUControl/setMTU(_:)``).
+  public func setMTU(_ mtu: UInt16, completion: @escaping Completion<Void>) {
+    use("setMTU", \.mtuControl, "MTU that can be set", completion) { try $0.setMTU(mtu) }
+  }
+
+  /// Finds the doorbell of a vring (``NotifyArea/doorbell(of:)``).
+  public func doorbell(of index: Int, completion: @escaping Completion<Doorbell?>) {
+    use("doorbell", \.notifyArea, "doorbells", completion) { try $0.doorbell(of: index) }
+  }
+
+  /// Saves the device's own state (``StateTransfer/saveState()``).
+  public func saveState(completion: @escaping Completion<[UInt8]>) {
+    use("saveState", \.stateTransfer, "state of its own", completion) { try $0.saveState() }
+  }
+
+  /// Loads the device's own state (``StateTransfer/loadState(_:)``).
+  public func loadState(_ bytes: [UInt8], completion: @escaping Completion<Void>) {
+    use("loadState", \.stateTransfer, "state of its own", completion) { try $0.loadState(bytes) }
+  }
+
+  /// Finds an object that others may share (``SharedObjects/sharedObject(_:)``).
+  public func sharedObject(_ uuid: [UInt8], completion: @escaping Completion<OwnedFD?>) {
+    use("sharedObject", \.sharedObjects, "shared objects", completion) { $0.sharedObject(uuid) }
+  }
+
+  /// Uses a capability; an error where this device lacks it.
+  private func use<Capability, Value: Sendable>(
+    _ name: String, _ path: any KeyPath<DeviceCapabilities, Capability?> & Sendable, _ what: String,
+    _ completion: @escaping Completion<Value>, _ body: @escaping @Sendable (Capability) throws -> Value
+  ) {
+    perform(name) { held in
+      guard let capability = held.capabilities[keyPath: path] else {
+        throw VDPAError(.notOffered, "the device has no \(what)")
+      }
+      try held.checkNotStuck()
+      return try body(capability)
+    } completion: {
+      completion($0)
+    }
+  }
 }

@@ -22,6 +22,12 @@ public final class DeviceContext: Sendable {
   public let canStopVrings: Bool
   /// Whether it has a configuration space.
   public let hasConfiguration: Bool
+  /// Whether it has doorbells.
+  public let hasDoorbells: Bool
+  /// Whether it keeps a dirty log.
+  public let canLog: Bool
+  /// Whether it can tell its network where a guest is.
+  public let canAnnounce: Bool
   /// Its counters, if it counts.
   public let statistics: (any DeviceStatistics)?
 
@@ -41,6 +47,9 @@ public final class DeviceContext: Sendable {
     attributes = device.attributes
     canStopVrings = capabilities.vringControl != nil
     hasConfiguration = capabilities.configuration != nil
+    hasDoorbells = capabilities.notifyArea != nil
+    canLog = capabilities.dirtyTracking != nil
+    canAnnounce = capabilities.announcement != nil
     statistics = capabilities.statistics
     queue = attributes.operationsMayBlock ? SerialThread(name: "vdpa-\(handle.engine.id)/\(handle.device)") : nil
     held = Mutex(Held(device: device, capabilities: capabilities))

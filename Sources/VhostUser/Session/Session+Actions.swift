@@ -16,6 +16,15 @@ extension Session {
     case .vringChanged(let index): tellDevice(of: index, before, done)
     case .stopVring(let index): stopVring(index, done)
     case .readConfiguration(let payload): readConfiguration(payload, done)
+    case .writeConfiguration(let payload): writeConfiguration(payload, done)
+    case .reset: reset(done)
+    case .setMTU(let mtu): finish(done) { device.setMTU(mtu, completion: $0) }
+    case .announce(let address): announce(address, done)
+    case .openBackChannel(let socket): openBackChannel(socket, done)
+    case .kick(let index): kick(index, done)
+    case .transferState(let direction, let pipe): transferState(direction, pipe, done)
+    case .checkState: checkState(done)
+    case .findObject(let payload): findObject(payload, done)
     }
   }
 
@@ -65,7 +74,9 @@ extension Session {
       device.setVring(setup, completion: $0)
     } then: { [self] result in
       switch result {
-      case .success: emit(event)
+      case .success:
+        watchInbandCalls()
+        emit(event)
       case .failure: state.value.protocolState = before
       }
       done(outcome(result))
@@ -111,6 +122,7 @@ extension Session {
   ///   - then: Called on the loop's thread with whether it is closed.
   func closeDevice(because failure: VDPAError?, then: @escaping @Sendable (Bool) -> Void) {
     if let failure { deviceFailed(failure) }
+    withdrawDoorbells()
     run {
       device.close(completion: $0)
     } then: { [self] result in
@@ -134,7 +146,7 @@ extension Session {
     // A front-end that stops everything may start anew with a device that had failed.
     if !state.value.protocolState.vrings.contains(where: \.isStarted) { state.value.failure = nil }
     emit(.vring(index: index, isStarted: false, isEnabled: vring.isEnabled))
-    done(.vringState(VringStatePayload(index: UInt32(index), number: state.value.protocolState.base(of: index))))
+    done(.payload(VringStatePayload(index: UInt32(index), number: state.value.protocolState.base(of: index))))
   }
 
   private func readConfiguration(_ payload: ConfigurationPayload, _ done: @escaping @Sendable (Outcome) -> Void) {
@@ -146,11 +158,11 @@ extension Session {
       let wanted = payload.bytes.count
       let start = Int(payload.offset)
       let bytes = (start..<start + wanted).map { $0 < space.count ? space[$0] : 0 }
-      done(.configuration(ConfigurationPayload(offset: payload.offset, bytes: bytes)))
+      done(.payload(ConfigurationPayload(offset: payload.offset, bytes: bytes)))
     }
   }
 
-  private func outcome(_ result: Result<Void, VDPAError>) -> Outcome {
+  func outcome(_ result: Result<Void, VDPAError>) -> Outcome {
     switch result {
     case .success: .success
     case .failure(let error): .failure(VhostUserError(.device, error.description))

@@ -23,6 +23,12 @@ final class Session: Sendable {
     var failure: String?
     /// Whether the end has been told.
     var isOver = false
+    /// Where requests of this side go (SET_BACKEND_REQ_FD).
+    var backChannel: BackChannel?
+    /// The internal call descriptors that are watched, by vring.
+    var inbandCalls: [Int: (call: OwnedFD, registration: EventLoop.Registration)] = [:]
+    /// The move of the device's own state that is under way, or has ended and was not asked for.
+    var transfer: StatePipe?
   }
 
   let name: String
@@ -110,33 +116,41 @@ final class Session: Sendable {
     let isAwaited =
       header.flags.contains(.needReply) && state.value.protocolState.protocolFeatures.contains(.replyAck)
     switch answer {
-    case .acknowledgement where isAwaited:
+    case .acknowledgement where isAwaited, .result:
       connection.send(Reply.acknowledgement(success: false, to: header).encoded)
     case .configuration:
-      connection.send(Reply.configurationFailure(to: header).encoded)
+      connection.send(Reply(to: header).encoded)
     default:
       connection.close(error)
     }
     onChange()
   }
 
-  /// What a message's answer carries.
+  /// What a message results in.
   enum Outcome: Sendable {
     case success
-    case value(UInt64)
-    case vringState(VringStatePayload)
-    case configuration(ConfigurationPayload)
+    /// An answer that is always wanted.
+    case payload([UInt8], descriptors: [OwnedFD])
     case failure(VhostUserError)
+
+    static func value(_ value: UInt64) -> Outcome {
+      var writer = WireWriter()
+      writer.append(value)
+      return .payload(writer.bytes, descriptors: [])
+    }
+
+    static func payload(_ payload: some Payload, descriptors: [OwnedFD] = []) -> Outcome {
+      .payload(payload.encoded, descriptors: descriptors)
+    }
   }
 
   private func answer(_ outcome: Outcome, to header: MessageHeader, _ rule: RequestRule) {
     switch outcome {
-    case .value(let value): connection.send(Reply.value(value, to: header).encoded)
-    case .vringState(let payload): connection.send(Reply.vringState(payload, to: header).encoded)
-    case .configuration(let payload): connection.send(Reply.configuration(payload, to: header).encoded)
+    case .payload(let payload, let descriptors):
+      connection.send(Reply(to: header, payload: payload).encoded, descriptors: descriptors)
     case .failure(let error): refuse(error.with(request: rule.request.description), header)
     case .success:
-      if rule.wantsAcknowledgement(header, protocolFeatures: state.value.protocolState.protocolFeatures) {
+      if rule.wantsAnswer(header, protocolFeatures: state.value.protocolState.protocolFeatures) {
         connection.send(Reply.acknowledgement(success: true, to: header).encoded)
       }
     }
@@ -202,6 +216,8 @@ final class Session: Sendable {
       switch result {
       case .success:
         state.value.isConfigured = true
+        offerDoorbells()
+        watchInbandCalls()
         log.info("ready: \(device.handle) (\(device.driver)) serves \(setup.vrings.count) vrings")
         emit(.ready)
       case .failure(let error): deviceFailed(error)
@@ -228,6 +244,7 @@ final class Session: Sendable {
   private func finish() {
     guard !state.value.isOver else { return }
     state.value.isOver = true
+    closeBackChannel()
     run {
       device.close(completion: $0)
     } then: { [self] result in

@@ -1,3 +1,4 @@
+import VDPA
 import Virtio
 
 /// What is left to do for a message after the session's state has taken it in.
@@ -16,4 +17,22 @@ enum SessionAction {
   case stopVring(Int)
   /// To answer with a piece of the configuration space.
   case readConfiguration(ConfigurationPayload)
+  /// To write a piece of the configuration space.
+  case writeConfiguration(ConfigurationPayload)
+  /// To close the device; all rings have been stopped.
+  case reset
+  /// To set the MTU.
+  case setMTU(UInt16)
+  /// To tell the network where the guest is.
+  case announce(MACAddress)
+  /// To use a socket for requests of this side.
+  case openBackChannel(OwnedFD)
+  /// To pass on an in-band kick.
+  case kick(Int)
+  /// To move the device's own state through a pipe.
+  case transferState(DeviceStatePayload.Direction, OwnedFD)
+  /// To answer whether the device's own state has arrived.
+  case checkState
+  /// To answer with an object that others may share.
+  case findObject(SharedObjectPayload)
 }

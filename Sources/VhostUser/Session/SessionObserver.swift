@@ -17,11 +17,20 @@ extension Session {
     case .vringBroken(let index, let reason):
       log.error("vring \(index) is broken and no longer served: \(reason)")
       let vrings = state.value.protocolState.vrings
-      if vrings.indices.contains(index), let error = vrings[index].error { EventFD.signal(error) }
+      if vrings.indices.contains(index) {
+        if let error = vrings[index].error {
+          EventFD.signal(error)
+        } else {
+          sendBack(.vringError(index: UInt32(index)))
+        }
+      }
       emit(.vringBroken(index: index, reason: reason))
     case .requestsFail(let index, let reason):
       log.warning("vring \(index): \(reason)")
       emit(.requestsFail(index: index, reason: reason))
+    case .configurationChanged:
+      log.debug("the configuration space has changed")
+      sendBack(.configurationChange)
     case .failed(let reason):
       deviceFailed(
         VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))

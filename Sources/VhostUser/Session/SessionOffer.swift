@@ -33,9 +33,16 @@ struct SessionOffer: Sendable {
   static let servedFeatures = Features(rawValue: .max).subtracting([
     .logAll, .protocolFeatures, .accessPlatform,
   ])
-  /// The protocol features that a session can serve.
-  static let servedProtocolFeatures: ProtocolFeatures = [
-    .multiqueue, .replyAck, .configuration, .memorySlots, .status,
+  /// The protocol features of which the session takes care alone: offered whatever the device is.
+  static let sessionProtocolFeatures: ProtocolFeatures = [
+    .multiqueue, .replyAck, .backendRequests, .backendSendFD, .resetDevice, .memorySlots,
+  ]
+  /// Those of which the session takes care alone, too, but that front-ends acknowledge without knowing them, or that
+  /// stand for something else in some: offered only where that was asked for.
+  static let optionalProtocolFeatures: ProtocolFeatures = [.crossEndian, .inbandNotifications, .guestAddresses]
+  /// The protocol features that a session can serve for a device that has them.
+  static let deviceProtocolFeatures: ProtocolFeatures = [
+    .mtu, .rarp, .configuration, .hostNotifier, .status, .sharedObject, .deviceState,
   ]
 
   /// What GET_FEATURES answers.

@@ -1,3 +1,4 @@
+import SystemPackage
 import VDPA
 import Virtio
 
@@ -47,6 +48,13 @@ struct SessionState {
 
   private var anyStarted: Bool { vrings.contains(where: \.isStarted) }
 
+  /// Whether no ring is started, so that nothing may be written to guest memory and nothing be sent (vhost-user, Suspended
+  /// device state).
+  var isSuspended: Bool { !anyStarted }
+
+  /// In which address space the front-end names rings.
+  private var addressing: RingAddressing { protocolFeatures.contains(.guestAddresses) ? .device : .user }
+
   // MARK: Messages
 
   /// Takes a message in.
@@ -54,6 +62,7 @@ struct SessionState {
   /// - Returns: What is left to do for it.
   /// - Throws: ``VhostUserError``; then nothing has changed.
   mutating func apply(_ message: FrontendMessage) throws(VhostUserError) -> SessionAction {
+    try checkLegality(of: message)
     switch message {
     case .getFeatures: return .value(offer.wireFeatures.rawValue)
     case .setFeatures(let features): return try setFeatures(features)
@@ -70,12 +79,24 @@ struct SessionState {
     case .getVringBase(let index): return .stopVring(try vringIndex(index))
     case .setVringKick(let index, let descriptor):
       let index = try vringIndex(index)
+      return try start(index, kick: try eventFD(descriptor, "kick", index))
+    case .vringKick(let index):
+      // A ring without an eventfd is started by its first kick.
+      let index = try vringIndex(index)
+      return vrings[index].isStarted ? .kick(index) : try start(index, kick: nil)
+    case .setVringCall(let index, let descriptor):
+      let index = try vringIndex(index)
       var vring = vrings[index]
-      vring.kick = try eventFD(descriptor, "kick", index)
-      try vring.start(in: memory, features: deviceFeatures)
-      return replace(vring)
-    case .setVringCall(let index, let descriptor): return try setFile(index, descriptor, "call", \.call)
-    case .setVringError(let index, let descriptor): return try setFile(index, descriptor, "error", \.error)
+      let call = try eventFD(descriptor, "call", index)
+      let isInband = call == nil && vring.isStarted && protocolFeatures.contains(.inbandNotifications)
+      vring.call = try isInband ? internalEventFD() : call
+      vring.isCallInternal = isInband
+      return try replaceFile(vring)
+    case .setVringError(let index, let descriptor):
+      let index = try vringIndex(index)
+      var vring = vrings[index]
+      vring.error = try eventFD(descriptor, "error", index)
+      return try replaceFile(vring)
     case .setVringEnable(let index, let enabled):
       var vring = vrings[try vringIndex(index)]
       vring.isEnabled = enabled
@@ -88,8 +109,65 @@ struct SessionState {
     case .getStatus:
       // FEATURES_OK stands only once the features have been agreed upon.
       return .value(UInt64((accepted == nil ? status.subtracting(.featuresOK) : status).rawValue))
-    case .netSetMTU:
-      throw VhostUserError(.notNegotiated, "the MTU cannot be set on this socket")
+    case .netSetMTU(let mtu): return .setMTU(mtu)
+    case .sendRARP(let address): return .announce(address)
+    case .setConfiguration(let payload): return .writeConfiguration(payload)
+    case .setBackendRequestFD(let descriptor): return .openBackChannel(descriptor)
+    case .resetDevice:
+      status = []
+      return .reset
+    case .setVringEndian(let index, let isBigEndian):
+      guard !isBigEndian else {
+        throw VhostUserError(.notNegotiated, "rings of big-endian guests are not served").with(ring: Int(index))
+      }
+      return .none
+    case .setDeviceStateFD(let payload, let descriptor): return .transferState(payload.direction, descriptor)
+    case .checkDeviceState: return .checkState
+    case .getSharedObject(let payload): return .findObject(payload)
+    case .setLogBase, .setLogFD, .iotlb, .postcopyAdvise, .postcopyListen, .postcopyEnd, .endMemoryRegions,
+      .getInflightFD, .setInflightFD, .getVringBaseSkipDrain:
+      throw VhostUserError(.notNegotiated, "the socket does not offer what this needs")
+    }
+  }
+
+  /// Refuses what the state of the rings does not allow (``RequestRule/legality``).
+  private func checkLegality(of message: FrontendMessage) throws(VhostUserError) {
+    switch RequestRule.table[message.request]?.legality ?? .always {
+    case .always: return
+    case .ringStopped:
+      guard let ring = message.ring else { return }
+      let index = try vringIndex(ring)
+      guard !vrings[index].isStarted else {
+        throw VhostUserError(.outOfState, "the vring is started; it has to be stopped first (GET_VRING_BASE)")
+          .with(ring: index)
+      }
+    case .suspended:
+      if let vring = vrings.first(where: \.isStarted) {
+        throw VhostUserError(.outOfState, "all vrings have to be stopped first (GET_VRING_BASE)")
+          .with(ring: vring.index)
+      }
+    }
+  }
+
+  /// Starts a ring, or takes over another kick descriptor.
+  private mutating func start(_ index: Int, kick: OwnedFD?) throws(VhostUserError) -> SessionAction {
+    var vring = vrings[index]
+    let isInband = protocolFeatures.contains(.inbandNotifications)
+    vring.kick = try kick == nil && isInband ? internalEventFD() : kick
+    if isInband && vring.call == nil {
+      vring.call = try internalEventFD()
+      vring.isCallInternal = true
+    }
+    try vring.start(in: memory, features: deviceFeatures, addressing: addressing)
+    return replace(vring)
+  }
+
+  /// What stands for messages towards the device.
+  private func internalEventFD() throws(VhostUserError) -> OwnedFD {
+    do throws(Errno) {
+      return try EventFD.make()
+    } catch {
+      throw VhostUserError(.system, "no eventfd can be made", errno: error)
     }
   }
 
@@ -97,6 +175,17 @@ struct SessionState {
   private mutating func replace(_ vring: SessionVring) -> SessionAction {
     vrings[vring.index] = vring
     return .vringChanged(vring.index)
+  }
+
+  /// All rings are as at the beginning: stopped, disabled, unknown (vhost-user, RESET_DEVICE).
+  mutating func resetVrings() {
+    let isEnabled = accepted.map { !$0.contains(.protocolFeatures) } ?? false
+    for index in vrings.indices {
+      // QEMU sends these once and not after a reset.
+      let (call, error) = (vrings[index].call, vrings[index].error)
+      vrings[index] = SessionVring(index: index)
+      (vrings[index].call, vrings[index].error, vrings[index].isEnabled) = (call, error, isEnabled)
+    }
   }
 
   /// Takes over guest memory that the device has taken over.
@@ -170,18 +259,8 @@ struct SessionState {
     return Int(index)
   }
 
-  /// The index of a ring whose parameters may be set: a stopped one.
-  private func stoppedIndex(_ index: UInt32) throws(VhostUserError) -> Int {
-    let index = try vringIndex(index)
-    guard !vrings[index].isStarted else {
-      throw VhostUserError(.outOfState, "the vring is started; it has to be stopped first (GET_VRING_BASE)")
-        .with(ring: index)
-    }
-    return index
-  }
-
   private mutating func setVringNum(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
-    let index = try stoppedIndex(payload.index)
+    let index = try vringIndex(payload.index)
     let size = Int(payload.number)
     do throws(VirtioError) {
       _ = try RingLayout(RingLayout.Format(for: deviceFeatures), size: size)
@@ -220,7 +299,7 @@ struct SessionState {
   }
 
   private mutating func setVringBase(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
-    let index = try stoppedIndex(payload.index)
+    let index = try vringIndex(payload.index)
     // The upper half is a packed ring's used position.
     guard payload.number <= UInt32(UInt16.max) || deviceFeatures.contains(.packedRing) else {
       throw VhostUserError(.malformed, "position \(payload.number) does not fit into 16 bits").with(ring: index)
@@ -229,17 +308,14 @@ struct SessionState {
     return .none
   }
 
-  private mutating func setFile(
-    _ index: UInt32, _ descriptor: OwnedFD?, _ name: String, _ path: WritableKeyPath<SessionVring, OwnedFD?>
-  ) throws(VhostUserError) -> SessionAction {
-    let index = try vringIndex(index)
-    var vring = vrings[index]
-    vring[keyPath: path] = try eventFD(descriptor, name, index)
+  /// Puts a vring with another descriptor in its place.
+  private mutating func replaceFile(_ changed: SessionVring) throws(VhostUserError) -> SessionAction {
+    var vring = changed
     guard vring.isStarted else {
-      vrings[index] = vring
+      vrings[vring.index] = vring
       return .none
     }
-    try vring.start(in: memory, features: deviceFeatures)
+    try vring.start(in: memory, features: deviceFeatures, addressing: addressing)
     return replace(vring)
   }
 

@@ -14,11 +14,15 @@ struct SessionVring {
   var kick: OwnedFD?
   var call: OwnedFD?
   var error: OwnedFD?
+  /// Whether `call` stands for messages, for the front-end has given none (INBAND_NOTIFICATIONS).
+  var isCallInternal = false
   var isEnabled = false
   /// The whole vring as devices see it, from SET_VRING_KICK to GET_VRING_BASE; nil while it is stopped.
   private(set) var started: VringDescription?
   /// The format that it was started in last.
   private var format = RingLayout.Format.split
+  /// The address space that it was started in last.
+  private var addressing = RingAddressing.user
 
   init(index: Int) { self.index = index }
 
@@ -32,7 +36,9 @@ struct SessionVring {
   /// - Parameter features: What the front-end has accepted.
   /// - Throws: `.outOfState`, naming what is missing; `.malformed`, when size or position are none of the format's;
   ///   `.badMemory`, when a part of the ring is not in guest memory.
-  mutating func start(in memory: GuestMemory, features: Features) throws(VhostUserError) {
+  mutating func start(
+    in memory: GuestMemory, features: Features, addressing: RingAddressing = .user
+  ) throws(VhostUserError) {
     if var running = started {
       (running.kick, running.call, running.error) = (kick, call, error)
       started = running
@@ -43,6 +49,7 @@ struct SessionVring {
       throw VhostUserError(.outOfState, "the vring is started before \(missing)").with(ring: index)
     }
     format = RingLayout.Format(for: features)
+    self.addressing = addressing
     let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
     let state = try position(size: size, used: used, in: memory)
     started = VringDescription(
@@ -112,7 +119,7 @@ struct SessionVring {
     do throws(VirtioError) {
       let layout = try RingLayout(format, size: size)
       func part(_ name: String, _ address: UInt64, _ length: Int, _ alignment: UInt64) throws(VirtioError) -> UInt64 {
-        guard let guest = memory.guestAddress(ofUser: address, length: UInt64(length)) else {
+        guard let guest = addressing.resolve(address, length: UInt64(length), in: memory) else {
           throw VirtioError(
             .badRingAddress,
             "the \(name) at 0x\(String(address, radix: 16)) (\(length) bytes) is not inside one memory region")

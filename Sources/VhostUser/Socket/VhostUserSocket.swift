@@ -178,7 +178,8 @@ public final class VhostUserSocket: Sendable {
     }
     var attributes = device.attributes
     attributes.features.formIntersection(SessionOffer.servedFeatures)
-    attributes.protocolFeatures.formIntersection(SessionOffer.servedProtocolFeatures)
+    attributes.protocolFeatures.formIntersection(SessionOffer.deviceProtocolFeatures)
+    attributes.protocolFeatures.formUnion(SessionOffer.sessionProtocolFeatures)
     return attributes
   }
 
@@ -216,14 +217,16 @@ public final class VhostUserSocket: Sendable {
   /// - Throws: ``VhostUserError`` `outOfState` after `start`.
   public func disableFeatures(_ features: Features) throws { try setFeatures(try self.features.subtracting(features)) }
 
-  /// The protocol features that the socket offers: the device's, unless restricted.
+  /// The protocol features that the socket offers: the device's and those of which the socket itself takes care, unless set.
+  /// Front-ends acknowledge CROSS_ENDIAN, INBAND_NOTIFICATIONS and GPA_ADDRESSES without knowing them, so these are
+  /// offered only where they are enabled.
   ///
   /// - Throws: ``VDPAError``, when the device cannot be claimed.
   public var protocolFeatures: ProtocolFeatures {
     get throws {
       try look { setup in
         let all = try attributes(&setup).protocolFeatures
-        return setup.protocolFeatures.map(all.intersection) ?? all
+        return setup.protocolFeatures.map(all.union(SessionOffer.optionalProtocolFeatures).intersection) ?? all
       }
     }
   }
@@ -233,7 +236,8 @@ public final class VhostUserSocket: Sendable {
   /// - Throws: ``VhostUserError`` `notNegotiated`, naming those that the device cannot serve; `outOfState` after `start`.
   public func setProtocolFeatures(_ features: ProtocolFeatures) throws {
     try change { setup in
-      let excess = features.subtracting(try attributes(&setup).protocolFeatures)
+      let all = try attributes(&setup).protocolFeatures.union(SessionOffer.optionalProtocolFeatures)
+      let excess = features.subtracting(all)
       guard excess.isEmpty else { throw lacking(excess.description, setup.binding) }
       setup.protocolFeatures = features
     }
@@ -322,7 +326,8 @@ public final class VhostUserSocket: Sendable {
     let attributes = try attributes(&setup)
     let missing = (setup.features ?? []).subtracting(attributes.features)
     guard missing.isEmpty else { throw lacking(missing.describe(for: configuration.type), setup.binding) }
-    let missingProtocol = (setup.protocolFeatures ?? []).subtracting(attributes.protocolFeatures)
+    let missingProtocol = (setup.protocolFeatures ?? []).subtracting(
+      attributes.protocolFeatures.union(SessionOffer.optionalProtocolFeatures))
     guard missingProtocol.isEmpty else { throw lacking(missingProtocol.description, setup.binding) }
     if let wanted = setup.queues, wanted > attributes.queueCount {
       throw lacking("\(wanted) queues (it has \(attributes.queueCount))", setup.binding)

@@ -6,22 +6,36 @@ extension RequestRule {
   package static let table: [FrontendRequest: RequestRule] = Dictionary(
     uniqueKeysWithValues: rules.map { ($0.request, $0) })
 
-  private static let rules: [RequestRule] = [
-    // Features and ownership.
-    RequestRule(.getFeatures, answer: .value) { _, _ in .getFeatures },
+  /// Every request that is not, and why.
+  package static let refused: [FrontendRequest: String] = [
+    .createCryptoSession: "no device here has crypto sessions",
+    .closeCryptoSession: "no device here has crypto sessions",
+    .gpuSetSocket: "no device here is a GPU",
+    .getSharedMemoryConfiguration: "no device here has shared memory regions",
+  ]
+
+  private static let rules: [RequestRule] =
+    sessionRules + memoryRules + vringRules + deviceRules + migrationRules
+
+  private static let sessionRules: [RequestRule] = [
+    RequestRule(.getFeatures, answer: .payload) { _, _ in .getFeatures },
     RequestRule(.setFeatures, payload: .exactly(8)) { (reader, _) throws(VhostUserError) in
       .setFeatures(Features(rawValue: try reader.u64()))
     },
-    RequestRule(.getProtocolFeatures, answer: .value, offered: .protocolFeatures) { _, _ in .getProtocolFeatures },
+    RequestRule(.getProtocolFeatures, answer: .payload, offered: .protocolFeatures) { _, _ in .getProtocolFeatures },
     RequestRule(.setProtocolFeatures, payload: .exactly(8), offered: .protocolFeatures) {
       (reader, _) throws(VhostUserError) in
       .setProtocolFeatures(ProtocolFeatures(rawValue: try reader.u64()))
     },
     RequestRule(.setOwner) { _, _ in .setOwner },
     RequestRule(.resetOwner) { _, _ in .resetOwner },
-    RequestRule(.getQueueNum, answer: .value, negotiated: .multiqueue) { _, _ in .getQueueNum },
+    RequestRule(.getQueueNum, answer: .payload, negotiated: .multiqueue) { _, _ in .getQueueNum },
+    RequestRule(.setBackendRequestFD, descriptors: 1...1, negotiated: .backendRequests) { _, descriptors in
+      .setBackendRequestFD(descriptor: descriptors[0])
+    },
+  ]
 
-    // Memory.
+  private static let memoryRules: [RequestRule] = [
     RequestRule(
       .setMemoryTable, payload: .between(MemoryTablePayload.byteCounts),
       descriptors: 0...MemoryTablePayload.maximumRegions, replacedBy: .memorySlots
@@ -30,11 +44,21 @@ extension RequestRule {
       try table.check(descriptors: descriptors.count)
       return .setMemoryTable(table, descriptors: descriptors)
     },
-    RequestRule(.getMaximumMemorySlots, answer: .value, negotiated: .memorySlots) { _, _ in .getMaximumMemorySlots },
+    RequestRule(.getMaximumMemorySlots, answer: .payload, negotiated: .memorySlots) { _, _ in .getMaximumMemorySlots },
     RequestRule(
-      .addMemoryRegion, payload: .exactly(SingleRegionPayload.byteCount), descriptors: 1...1, negotiated: .memorySlots
+      .addMemoryRegion, payload: .between(8...SingleRegionPayload.byteCount), descriptors: 0...1,
+      negotiated: .memorySlots
     ) { (reader, descriptors) throws(VhostUserError) in
-      .addMemoryRegion(try SingleRegionPayload(from: &reader).region, descriptor: descriptors[0])
+      // QEMU ends the regions of a postcopy migration with a message that has none.
+      if reader.remaining == 8 && descriptors.isEmpty {
+        try reader.skip(8)
+        return .endMemoryRegions
+      }
+      let region = try SingleRegionPayload(from: &reader).region
+      guard let descriptor = descriptors.first else {
+        throw VhostUserError(.missingDescriptor, "no descriptor came along")
+      }
+      return .addMemoryRegion(region, descriptor: descriptor)
     },
     // Early front-ends attach the region's descriptor here too; it is closed.
     RequestRule(
@@ -43,21 +67,48 @@ extension RequestRule {
     ) { (reader, _) throws(VhostUserError) in
       .removeMemoryRegion(try SingleRegionPayload(from: &reader).region)
     },
+    RequestRule(.iotlbMessage, payload: .exactly(IOTLBPayload.byteCount), answer: .result, accepted: .accessPlatform) {
+      (reader, _) throws(VhostUserError) in
+      .iotlb(try IOTLBPayload(from: &reader))
+    },
+  ]
 
-    // Vrings.
-    RequestRule(.setVringNum, payload: .exactly(VringStatePayload.byteCount)) { (reader, _) throws(VhostUserError) in
+  private static let vringRules: [RequestRule] = [
+    RequestRule(.setVringNum, payload: .exactly(VringStatePayload.byteCount), legal: .ringStopped) {
+      (reader, _) throws(VhostUserError) in
       .setVringNum(try VringStatePayload(from: &reader))
     },
     RequestRule(.setVringAddress, payload: .exactly(VringAddressPayload.byteCount)) {
       (reader, _) throws(VhostUserError) in
       .setVringAddress(try VringAddressPayload(from: &reader))
     },
-    RequestRule(.setVringBase, payload: .exactly(VringStatePayload.byteCount)) { (reader, _) throws(VhostUserError) in
+    RequestRule(.setVringBase, payload: .exactly(VringStatePayload.byteCount), legal: .ringStopped) {
+      (reader, _) throws(VhostUserError) in
       .setVringBase(try VringStatePayload(from: &reader))
     },
-    RequestRule(.getVringBase, payload: .exactly(VringStatePayload.byteCount), answer: .vringState) {
+    RequestRule(.getVringBase, payload: .exactly(VringStatePayload.byteCount), answer: .payload) {
       (reader, _) throws(VhostUserError) in
       .getVringBase(index: try VringStatePayload(from: &reader).index)
+    },
+    RequestRule(
+      .getVringBaseSkipDrain, payload: .exactly(VringStatePayload.byteCount), answer: .payload,
+      negotiated: [.vringBaseSkipDrain, .vringBaseInflight, .inflightSharedMemory]
+    ) { (reader, _) throws(VhostUserError) in
+      .getVringBaseSkipDrain(index: try VringStatePayload(from: &reader).index)
+    },
+    RequestRule(
+      .setVringEndian, payload: .exactly(VringStatePayload.byteCount), negotiated: .crossEndian, legal: .ringStopped
+    ) { (reader, _) throws(VhostUserError) in
+      let state = try VringStatePayload(from: &reader)
+      return .setVringEndian(index: state.index, isBigEndian: try flag(state))
+    },
+    RequestRule(.vringKick, payload: .exactly(VringStatePayload.byteCount), negotiated: .inbandNotifications) {
+      (reader, _) throws(VhostUserError) in
+      let state = try VringStatePayload(from: &reader)
+      guard state.number == 0 else {
+        throw VhostUserError(.malformed, "\(state.number) instead of 0").with(ring: Int(state.index))
+      }
+      return .vringKick(index: state.index)
     },
     vringFile(.setVringKick) { .setVringKick(index: $0, descriptor: $1) },
     vringFile(.setVringCall) { .setVringCall(index: $0, descriptor: $1) },
@@ -66,13 +117,11 @@ extension RequestRule {
       .setVringEnable, payload: .exactly(VringStatePayload.byteCount), offered: .protocolFeatures
     ) { (reader, _) throws(VhostUserError) in
       let state = try VringStatePayload(from: &reader)
-      guard state.number <= 1 else {
-        throw VhostUserError(.malformed, "\(state.number) instead of 0 or 1").with(ring: Int(state.index))
-      }
-      return .setVringEnable(index: state.index, enabled: state.number == 1)
+      return .setVringEnable(index: state.index, enabled: try flag(state))
     },
+  ]
 
-    // Device.
+  private static let deviceRules: [RequestRule] = [
     RequestRule(.netSetMTU, payload: .exactly(8), negotiated: .mtu) { (reader, _) throws(VhostUserError) in
       let value = try reader.u64()
       // The least that virtio lets a device have (virtio 1.2, §5.1.4.1), and what its field can hold.
@@ -87,6 +136,10 @@ extension RequestRule {
     ) { (reader, _) throws(VhostUserError) in
       .getConfiguration(try ConfigurationPayload(from: &reader))
     },
+    RequestRule(.setConfiguration, payload: .between(ConfigurationPayload.byteCounts), negotiated: .configuration) {
+      (reader, _) throws(VhostUserError) in
+      .setConfiguration(try ConfigurationPayload(from: &reader))
+    },
     RequestRule(.setStatus, payload: .exactly(8), negotiated: .status) { (reader, _) throws(VhostUserError) in
       let value = try reader.u64()
       guard let status = UInt8(exactly: value) else {
@@ -94,8 +147,62 @@ extension RequestRule {
       }
       return .setStatus(DeviceStatus(rawValue: status))
     },
-    RequestRule(.getStatus, answer: .value, negotiated: .status) { _, _ in .getStatus },
+    RequestRule(.getStatus, answer: .payload, negotiated: .status) { _, _ in .getStatus },
+    RequestRule(.resetDevice, negotiated: .resetDevice) { _, _ in .resetDevice },
+    RequestRule(
+      .getSharedObject, payload: .exactly(SharedObjectPayload.byteCount), answer: .payload, negotiated: .sharedObject
+    ) { (reader, _) throws(VhostUserError) in
+      .getSharedObject(try SharedObjectPayload(from: &reader))
+    },
   ]
+
+  private static let migrationRules: [RequestRule] = [
+    RequestRule(
+      .setLogBase, payload: .exactly(LogPayload.byteCount), descriptors: 1...1, answer: .payload,
+      negotiated: .logSharedMemory
+    ) { (reader, descriptors) throws(VhostUserError) in
+      .setLogBase(try LogPayload(from: &reader), descriptor: descriptors[0])
+    },
+    RequestRule(.setLogFD, descriptors: 1...1) { _, descriptors in .setLogFD(descriptor: descriptors[0]) },
+    RequestRule(.sendRARP, payload: .exactly(8), negotiated: .rarp) { (reader, _) throws(VhostUserError) in
+      let bytes = try reader.raw(8)
+      guard let address = MACAddress(bytes: Array(bytes.prefix(6))) else {
+        throw VhostUserError(.malformed, "no Ethernet address")
+      }
+      return .sendRARP(address)
+    },
+    RequestRule(.postcopyAdvise, answer: .payload, negotiated: .pageFault) { _, _ in .postcopyAdvise },
+    RequestRule(.postcopyListen, negotiated: .pageFault) { _, _ in .postcopyListen },
+    RequestRule(.postcopyEnd, answer: .result, negotiated: .pageFault) { _, _ in .postcopyEnd },
+    RequestRule(
+      .getInflightFD, payload: .exactly(InflightPayload.byteCount), answer: .payload, negotiated: .inflightSharedMemory
+    ) { (reader, _) throws(VhostUserError) in
+      .getInflightFD(try InflightPayload(from: &reader))
+    },
+    RequestRule(
+      .setInflightFD, payload: .exactly(InflightPayload.byteCount), descriptors: 1...1,
+      negotiated: .inflightSharedMemory, legal: .suspended
+    ) { (reader, descriptors) throws(VhostUserError) in
+      .setInflightFD(try InflightPayload(from: &reader), descriptor: descriptors[0])
+    },
+    RequestRule(
+      .setDeviceStateFD, payload: .exactly(DeviceStatePayload.byteCount), descriptors: 1...1, answer: .result,
+      negotiated: .deviceState, legal: .suspended
+    ) { (reader, descriptors) throws(VhostUserError) in
+      .setDeviceStateFD(try DeviceStatePayload(from: &reader), descriptor: descriptors[0])
+    },
+    RequestRule(.checkDeviceState, answer: .result, negotiated: .deviceState, legal: .suspended) { _, _ in
+      .checkDeviceState
+    },
+  ]
+
+  /// A number that is 0 or 1.
+  private static func flag(_ state: VringStatePayload) throws(VhostUserError) -> Bool {
+    guard state.number <= 1 else {
+      throw VhostUserError(.malformed, "\(state.number) instead of 0 or 1").with(ring: Int(state.index))
+    }
+    return state.number == 1
+  }
 
   /// The three requests that carry a ring's eventfd differ only in whose it is.
   private static func vringFile(

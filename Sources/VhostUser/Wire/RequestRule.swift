@@ -20,12 +20,22 @@ package struct RequestRule: Sendable {
   package enum Answer: Sendable {
     /// A u64, 0 for success, but only if it asks (NEED_REPLY) and REPLY_ACK was negotiated.
     case acknowledgement
-    /// A u64, always.
-    case value
-    /// A vring state, always.
-    case vringState
+    /// A u64, 0 for success, always.
+    case result
+    /// What it asks for, always: a u64, a vring state, a descriptor. There is no way to say no but to hang up.
+    case payload
     /// The configuration of the same size, or an empty payload for failure.
     case configuration
+  }
+
+  /// When a request is legal, beside what was negotiated (vhost-user, Ring states).
+  package enum Legality: Sendable {
+    /// At any time.
+    case always
+    /// While the ring that it names is stopped.
+    case ringStopped
+    /// While no ring is started: the device is suspended.
+    case suspended
   }
 
   package typealias Decoder = @Sendable (inout WireReader, [OwnedFD]) throws(VhostUserError) -> FrontendMessage
@@ -43,12 +53,15 @@ package struct RequestRule: Sendable {
   package let negotiated: ProtocolFeatures
   /// Protocol features that put another request in its place.
   package let replacedBy: ProtocolFeatures
+  /// In which state of the rings it is legal.
+  package let legality: Legality
   private let decoder: Decoder
 
   package init(
     _ request: FrontendRequest, payload: PayloadSize = .exactly(0), descriptors: ClosedRange<Int> = 0...0,
     answer: Answer = .acknowledgement, offered: Features = [], accepted: Features = [],
-    negotiated: ProtocolFeatures = [], replacedBy: ProtocolFeatures = [], decoder: @escaping Decoder
+    negotiated: ProtocolFeatures = [], replacedBy: ProtocolFeatures = [], legal legality: Legality = .always,
+    decoder: @escaping Decoder
   ) {
     self.request = request
     self.payload = payload
@@ -58,6 +71,7 @@ package struct RequestRule: Sendable {
     self.accepted = accepted
     self.negotiated = negotiated
     self.replacedBy = replacedBy
+    self.legality = legality
     self.decoder = decoder
   }
 
@@ -66,7 +80,8 @@ package struct RequestRule: Sendable {
   /// - Throws: `.unknownRequest`, naming it, when it is not served.
   package static func rule(for header: MessageHeader) throws(VhostUserError) -> RequestRule {
     guard let request = FrontendRequest(rawValue: header.request), let rule = table[request] else {
-      throw VhostUserError(.unknownRequest, "this request is not served")
+      let reason = FrontendRequest(rawValue: header.request).flatMap { refused[$0] }
+      throw VhostUserError(.unknownRequest, reason ?? "the specification knows none such")
         .with(request: FrontendRequest.name(of: header.request))
     }
     return rule
@@ -95,8 +110,12 @@ package struct RequestRule: Sendable {
   }
 
   /// Whether the back-end has to answer success or failure of this message.
-  package func wantsAcknowledgement(_ header: MessageHeader, protocolFeatures: ProtocolFeatures) -> Bool {
-    answer == .acknowledgement && header.flags.contains(.needReply) && protocolFeatures.contains(.replyAck)
+  package func wantsAnswer(_ header: MessageHeader, protocolFeatures: ProtocolFeatures) -> Bool {
+    switch answer {
+    case .acknowledgement: header.flags.contains(.needReply) && protocolFeatures.contains(.replyAck)
+    case .result: true
+    case .payload, .configuration: false
+    }
   }
 
   /// Decodes and checks a message of this request.

@@ -9,6 +9,10 @@ package struct WireReader {
   /// Bytes not yet taken.
   package var remaining: Int { bytes.count - offset }
 
+  package mutating func u8() throws(VhostUserError) -> UInt8 { try integer() }
+
+  package mutating func u16() throws(VhostUserError) -> UInt16 { try integer() }
+
   package mutating func u32() throws(VhostUserError) -> UInt32 { try integer() }
 
   package mutating func u64() throws(VhostUserError) -> UInt64 { try integer() }

@@ -75,6 +75,17 @@
     unsafe entries = table
   }
 
+  /// Whether all of a piece lies in one range.
+  ///
+  /// - Parameters:
+  ///   - address: The first address.
+  ///   - length: In bytes; at least 1.
+  public func hasRange(around address: UInt64, length: UInt64) -> Bool {
+    ranges.contains { range in
+      address >= range.start && address - range.start < range.size && range.size - (address - range.start) >= length
+    }
+  }
+
   /// The map without any address.
   public static let empty = AddressMap()
 

@@ -9,6 +9,7 @@ struct FrontendMessageTests {
     let region = MemoryRegionPayload(guestAddress: 0, size: 0x1000, userAddress: 0x7000, mapOffset: 0)
     let state = VringStatePayload(index: 1, number: 1).encoded
     let file = VringFilePayload(index: 1, hasDescriptor: true).encoded
+    let inflight = InflightPayload(size: 0x1000, queues: 1, queueSize: 128).encoded
     let single = SingleRegionPayload(region: region).encoded
     return [
       (.getFeatures, [], 0), (.setFeatures, u64(1 << 32), 0), (.setOwner, [], 0), (.resetOwner, [], 0),
@@ -20,6 +21,16 @@ struct FrontendMessageTests {
       (.getQueueNum, [], 0), (.setVringEnable, state, 0), (.netSetMTU, u64(1500), 0),
       (.getConfiguration, ConfigurationPayload(offset: 0, bytes: [0, 0]).encoded, 0), (.getMaximumMemorySlots, [], 0),
       (.addMemoryRegion, single, 1), (.removeMemoryRegion, single, 0), (.setStatus, u64(15), 0), (.getStatus, [], 0),
+      (.setLogBase, LogPayload(size: 0x1000, offset: 0).encoded, 1), (.setLogFD, [], 1),
+      (.sendRARP, [0x52, 0x54, 0, 0x12, 0x34, 0x56, 0, 0], 0), (.setBackendRequestFD, [], 1),
+      (.iotlbMessage, IOTLBPayload(.update, address: 0, size: 0x1000, access: .read).encoded, 0),
+      (.setVringEndian, state, 0), (.setConfiguration, ConfigurationPayload(offset: 32, bytes: [1]).encoded, 0),
+      (.postcopyAdvise, [], 0), (.postcopyListen, [], 0), (.postcopyEnd, [], 0),
+      (.getInflightFD, inflight, 0), (.setInflightFD, inflight, 1), (.resetDevice, [], 0),
+      (.vringKick, VringStatePayload(index: 1).encoded, 0),
+      (.getSharedObject, SharedObjectPayload(bytes: [UInt8](repeating: 7, count: 16)).encoded, 0),
+      (.setDeviceStateFD, DeviceStatePayload(.load).encoded, 1), (.checkDeviceState, [], 0),
+      (.getVringBaseSkipDrain, state, 0),
     ]
   }()
 
@@ -98,7 +109,11 @@ struct FrontendMessageTests {
     arguments: [
       (.setVringEnable, u32(0, 2)), (.setVringEnable, u32(0, .max)), (.setStatus, u64(0x100)), (.netSetMTU, u64(67)),
       (.netSetMTU, u64(65536)), (.setVringKick, u64(0x307)),
-      (.setVringAddress, u32(0, 2) + [UInt8](repeating: 0, count: 32)),
+      (.setVringAddress, u32(0, 2) + [UInt8](repeating: 0, count: 32)), (.vringKick, u32(0, 1)),
+      (.setVringEndian, u32(0, 2)),
+      (.iotlbMessage, IOTLBPayload(.update, address: .max, size: 2, access: .read).encoded),
+      (.iotlbMessage, IOTLBPayload(.update, address: 0, size: 0, access: .read).encoded),
+      (.getInflightFD, InflightPayload(size: 1, offset: .max, queues: 1, queueSize: 1).encoded),
     ] as [(FrontendRequest, [UInt8])])
   func badValues(request: FrontendRequest, payload: [UInt8]) {
     let error = #expect(throws: VhostUserError.self) { try decode(request, payload) }

@@ -14,14 +14,11 @@ struct ReplyTests {
     #expect(Reply.acknowledgement(success: false, to: header).encoded == u32(24, 5, 8) + u64(1))
   }
 
-  @Test func vringState() {
+  @Test func payloads() {
     let state = VringStatePayload(index: 2, number: 0x1234)
-    #expect(Reply.vringState(state, to: header).encoded == u32(24, 5, 8) + u32(2, 0x1234))
-  }
-
-  @Test func configuration() {
+    #expect(Reply(to: header, payload: state.encoded).encoded == u32(24, 5, 8) + u32(2, 0x1234))
     let piece = ConfigurationPayload(offset: 0, bytes: [7, 9])
-    #expect(Reply.configuration(piece, to: header).encoded == u32(24, 5, 14) + u32(0, 2, 0) + [7, 9])
-    #expect(Reply.configurationFailure(to: header).encoded == u32(24, 5, 0))
+    #expect(Reply(to: header, payload: piece.encoded).encoded == u32(24, 5, 14) + u32(0, 2, 0) + [7, 9])
+    #expect(Reply(to: header).encoded == u32(24, 5, 0))
   }
 }
