@@ -145,6 +145,9 @@ final class Session: Sendable {
   }
 
   private func answer(_ outcome: Outcome, to header: MessageHeader, _ rule: RequestRule) {
+    // First, so that who has the answer finds the device ready, unless that takes its time.
+    configureIfReady()
+    onChange()
     switch outcome {
     case .payload(let payload, let descriptors):
       connection.send(Reply(to: header, payload: payload).encoded, descriptors: descriptors)
@@ -154,8 +157,6 @@ final class Session: Sendable {
         connection.send(Reply.acknowledgement(success: true, to: header).encoded)
       }
     }
-    configureIfReady()
-    onChange()
   }
 
   // MARK: Device operations
