@@ -6,10 +6,12 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/membarrier.h>
+#include <linux/userfaultfd.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -317,4 +319,42 @@ int clinux_futex_wait(const uint32_t *word, uint32_t expected, int64_t nanosecon
 int clinux_futex_wake(const uint32_t *word, int count) {
   long r = syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, count, NULL, NULL, 0);
   return r < 0 ? -errno : 0;
+}
+
+int clinux_userfaultfd(void) {
+  int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
+    int error = errno;
+    // Where the system call is for the privileged, the device's permissions decide.
+    int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+    if (device < 0) return -error;
+    fd = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+    error = errno;
+    close(device);
+    if (fd < 0) return -error;
+  }
+  struct uffdio_api api = {.api = UFFD_API};
+  int error = ioctl(fd, UFFDIO_API, &api) < 0 ? errno : 0;
+  if (error == 0 && !(api.features & UFFD_FEATURE_MISSING_SHMEM)) error = EOPNOTSUPP;
+  if (error != 0) {
+    close(fd);
+    return -error;
+  }
+  return fd;
+}
+
+int clinux_userfaultfd_register(int fd, void *start, size_t length) {
+  // What has been looked at before is looked up anew. The pages stay in the file: they may have arrived already.
+  if (madvise(start, length, MADV_DONTNEED) < 0) return -errno;
+  // A huge page that is put together would be one that has not arrived. Not every file can have them.
+  madvise(start, length, MADV_NOHUGEPAGE);
+  struct uffdio_register range = {
+      .range = {.start = (uintptr_t)start, .len = length}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+  if (ioctl(fd, UFFDIO_REGISTER, &range) < 0) return -errno;
+  return range.ioctls & ((uint64_t)1 << _UFFDIO_COPY) ? 0 : -EOPNOTSUPP;
+}
+
+int clinux_userfaultfd_unregister(int fd, void *start, size_t length) {
+  struct uffdio_range range = {.start = (uintptr_t)start, .len = length};
+  return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
 }

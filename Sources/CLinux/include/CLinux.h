@@ -133,6 +133,13 @@ int clinux_futex_wake(const uint32_t *word, int count);
 
 // MARK: Clocks
 
+/// A userfaultfd(2) that serves accesses of the kernel too, set up for shared memory; -errno when it cannot be had.
+int clinux_userfaultfd(void);
+/// Makes accesses to pages of a mapping that are not there wait for the userfaultfd; 0 or -errno.
+int clinux_userfaultfd_register(int fd, void *start, size_t length);
+/// Ends that; 0 or -errno.
+int clinux_userfaultfd_unregister(int fd, void *start, size_t length);
+
 static inline uint64_t clinux_monotonic_nanoseconds(void) {
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);

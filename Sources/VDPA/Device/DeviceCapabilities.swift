@@ -21,6 +21,8 @@ public struct DeviceCapabilities {
   public var notifyArea: (any NotifyArea)?
   /// The device has a state of its own that moves with its guest.
   public var stateTransfer: (any StateTransfer)?
+  /// The device can serve memory that arrives late.
+  public var postcopy: (any PostcopyServing)?
   /// The device has objects that others may share.
   public var sharedObjects: (any SharedObjects)?
 
@@ -30,7 +32,7 @@ public struct DeviceCapabilities {
     configuration: (any ConfigurationSpace)? = nil, statistics: (any DeviceStatistics)? = nil,
     dirtyTracking: (any DirtyTracking)? = nil, announcement: (any GuestAnnouncement)? = nil,
     mtuControl: (any MTUControl)? = nil, notifyArea: (any NotifyArea)? = nil, stateTransfer: (any StateTransfer)? = nil,
-    sharedObjects: (any SharedObjects)? = nil
+    postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil
   ) {
     self.vringControl = vringControl
     self.dmaTranslation = dmaTranslation
@@ -41,6 +43,7 @@ public struct DeviceCapabilities {
     self.mtuControl = mtuControl
     self.notifyArea = notifyArea
     self.stateTransfer = stateTransfer
+    self.postcopy = postcopy
     self.sharedObjects = sharedObjects
   }
 }

@@ -133,6 +133,18 @@ extension DeviceContext {
     use("loadState", \.stateTransfer, "state of its own", completion) { try $0.loadState(bytes) }
   }
 
+  /// Prepares the device for memory that arrives late (``PostcopyServing/beginPostcopy()``). Its operations have a thread of
+  /// their own from then on.
+  public func beginPostcopy(completion: @escaping Completion<Void>) {
+    giveThread()
+    use("beginPostcopy", \.postcopy, "way to wait for memory", completion) { try $0.beginPostcopy() }
+  }
+
+  /// Tells the device that all memory has arrived (``PostcopyServing/endPostcopy()``).
+  public func endPostcopy(completion: @escaping Completion<Void>) {
+    use("endPostcopy", \.postcopy, "way to wait for memory", completion) { try $0.endPostcopy() }
+  }
+
   /// Finds an object that others may share (``SharedObjects/sharedObject(_:)``).
   public func sharedObject(_ uuid: [UInt8], completion: @escaping Completion<OwnedFD?>) {
     use("sharedObject", \.sharedObjects, "shared objects", completion) { $0.sharedObject(uuid) }

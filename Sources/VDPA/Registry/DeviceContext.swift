@@ -24,6 +24,8 @@ public final class DeviceContext: Sendable {
   public let hasConfiguration: Bool
   /// Whether it has doorbells.
   public let hasDoorbells: Bool
+  /// Whether it can serve memory that arrives late.
+  public let canWaitForPages: Bool
   /// Whether it keeps a dirty log.
   public let canLog: Bool
   /// Whether it can tell its network where a guest is.
@@ -33,7 +35,10 @@ public final class DeviceContext: Sendable {
 
   /// nil once the device was given back.
   private let held: Mutex<Held?>
-  private let queue: SerialThread?
+  /// Has a thread from its first job on.
+  private let queue: SerialThread
+  /// Whether operations go there, or are done by the caller.
+  private let mayBlock: Atomic<Bool>
   private let released: Mutex<(@Sendable () -> Void)?>
 
   init(
@@ -48,10 +53,12 @@ public final class DeviceContext: Sendable {
     canStopVrings = capabilities.vringControl != nil
     hasConfiguration = capabilities.configuration != nil
     hasDoorbells = capabilities.notifyArea != nil
+    canWaitForPages = capabilities.postcopy != nil
     canLog = capabilities.dirtyTracking != nil
     canAnnounce = capabilities.announcement != nil
     statistics = capabilities.statistics
-    queue = attributes.operationsMayBlock ? SerialThread(name: "vdpa-\(handle.engine.id)/\(handle.device)") : nil
+    queue = SerialThread(name: "vdpa-\(handle.engine.id)/\(handle.device)")
+    mayBlock = Atomic(attributes.operationsMayBlock)
     held = Mutex(Held(device: device, capabilities: capabilities))
     self.released = Mutex(released)
   }
@@ -82,7 +89,7 @@ public final class DeviceContext: Sendable {
         self.released.withLock { $0 = released }
       }
     }
-    guard let queue else { return last() }
+    guard mayBlock.load(ordering: .acquiring) else { return last() }
     let done = FutexWord()
     let seen = done.value
     queue.finish {
@@ -95,7 +102,7 @@ public final class DeviceContext: Sendable {
   deinit {
     // Whoever made the last claim forgot to give it back: the device would be claimed for ever.
     guard let released = released.withLock({ $0 }) else { return }
-    queue?.finish {}
+    if mayBlock.load(ordering: .acquiring) { queue.finish {} }
     held.withLock { held in
       guard var current = held else { return }
       guard (try? current.close()) != nil else {
@@ -115,6 +122,10 @@ public final class DeviceContext: Sendable {
   }
 
   private static let stuck = Mutex<[Abandoned]>([])
+
+  /// From now on operations may block, for the guest's memory has pages that have not arrived: they get a thread of their
+  /// own. It stays: there is no telling when the last of them has been waited for.
+  func giveThread() { mayBlock.store(true, ordering: .releasing) }
 
   /// Runs one operation in the context.
   ///
@@ -142,6 +153,6 @@ public final class DeviceContext: Sendable {
       }
       completion(result)
     }
-    if let queue { queue.run(operation) } else { operation() }
+    if mayBlock.load(ordering: .acquiring) { queue.run(operation) } else { operation() }
   }
 }

@@ -54,6 +54,15 @@ public final class OwnedFD: Sendable {
     return OwnedFD(adopting: FileDescriptor(rawValue: copy))
   }
 
+  /// The same of a descriptor that belongs to somebody else.
+  ///
+  /// - Throws: `Errno`, when the process has no descriptor left.
+  package static func duplicating(_ descriptor: FileDescriptor) throws(Errno) -> OwnedFD {
+    let copy = clinux_duplicate(descriptor.rawValue)
+    guard copy >= 0 else { throw Errno(rawValue: -copy) }
+    return OwnedFD(adopting: FileDescriptor(rawValue: copy))
+  }
+
   /// What kind of file this is, as far as the kernel tells by its name: `anon_inode:[eventfd]`, `/memfd:name (deleted)`,
   /// a path.
   public var kernelName: String {

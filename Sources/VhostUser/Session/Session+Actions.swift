@@ -12,7 +12,7 @@ extension Session {
     case .none: done(.success)
     case .value(let value): done(.value(value))
     case .featuresAccepted: acceptFeatures(before, done)
-    case .changeMemory(let memory): changeMemory(to: memory, done)
+    case .changeMemory(let memory, let answer): changeMemory(to: memory, answer, done)
     case .vringChanged(let index): tellDevice(of: index, before, done)
     case .stopVring(let index): stopVring(index, done)
     case .readConfiguration(let payload): readConfiguration(payload, done)
@@ -25,6 +25,8 @@ extension Session {
     case .transferState(let direction, let pipe): transferState(direction, pipe, done)
     case .checkState: checkState(done)
     case .findObject(let payload): findObject(payload, done)
+    case .advisePostcopy: advisePostcopy(done)
+    case .endPostcopy(let faults): endPostcopy(faults, done)
     }
   }
 
@@ -44,7 +46,9 @@ extension Session {
     }
   }
 
-  private func changeMemory(to memory: GuestMemory, _ done: @escaping @Sendable (Outcome) -> Void) {
+  private func changeMemory(
+    to memory: GuestMemory, _ answer: [UInt8]?, _ done: @escaping @Sendable (Outcome) -> Void
+  ) {
     run {
       device.changeMemory(to: memory, completion: $0)
     } then: { [self] result in
@@ -53,7 +57,7 @@ extension Session {
         state.value.protocolState.take(memory)
         log.debug("guest memory has \(memory.regions.count) regions")
         emit(.memoryChanged(regions: memory.regions.count))
-        done(.success)
+        done(answer.map { .payload($0, descriptors: []) } ?? .success)
       case .failure(let error):
         // The device uses neither the old nor the new memory any more once it is closed.
         closeDevice(because: error) { _ in done(self.outcome(.failure(error))) }

@@ -238,6 +238,8 @@ final class Session: Sendable {
   private func closed(_ reason: VhostUserError) {
     guard state.value.end == nil else { return }
     state.value.end = reason.with(socket: name)
+    // The operation that is under way may wait for a page.
+    abandonPostcopy()
     if !state.value.isBusy { finish() }
   }
 

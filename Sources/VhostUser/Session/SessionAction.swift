@@ -9,8 +9,9 @@ enum SessionAction {
   case value(UInt64)
   /// To tell the device about features accepted anew.
   case featuresAccepted
-  /// To move to another snapshot of guest memory, which the state takes over only when the device has.
-  case changeMemory(GuestMemory)
+  /// To move to another snapshot of guest memory, which the state takes over only when the device has; the answer is a
+  /// payload where one is given.
+  case changeMemory(GuestMemory, answer: [UInt8]?)
   /// To tell the device about a vring, if it runs.
   case vringChanged(Int)
   /// To stop a vring and answer with where it stands.
@@ -35,4 +36,8 @@ enum SessionAction {
   case checkState
   /// To answer with an object that others may share.
   case findObject(SharedObjectPayload)
+  /// To prepare for pages that arrive late, and answer with the descriptor by which the front-end brings them.
+  case advisePostcopy
+  /// To answer that all pages have arrived.
+  case endPostcopy(PageFaults)
 }

@@ -15,6 +15,8 @@ struct SessionState {
   private(set) var status: DeviceStatus = []
   private(set) var memory = GuestMemory.empty
   var vrings: [SessionVring]
+  /// A postcopy migration that has been advised and not ended.
+  var postcopy: SessionPostcopy?
 
   init(offer: SessionOffer) {
     self.offer = offer
@@ -37,6 +39,7 @@ struct SessionState {
   var missing: String? {
     if accepted == nil { return "the front-end has not accepted features yet (SET_FEATURES)" }
     if memory.regions.isEmpty { return "the front-end has not shared guest memory yet" }
+    if postcopy?.isAwaitingEnd == true { return "the front-end has not taken note of all guest memory yet (postcopy)" }
     for index in 0..<offer.type.ringsPerQueue where !vrings[index].isStarted {
       return "vring \(index) is not started (SET_VRING_KICK)"
     }
@@ -71,7 +74,12 @@ struct SessionState {
     case .getQueueNum: return .value(UInt64(offer.queues))
     // The one says that the connection starts, which it has; the other is deprecated and, by the specification, ignored.
     case .setOwner, .resetOwner: return .none
-    case .setMemoryTable, .addMemoryRegion, .removeMemoryRegion: return try .changeMemory(changedMemory(message))
+    case .setMemoryTable(let table, _) where postcopy?.isAwaitingEnd == true && table.regions.isEmpty:
+      return try endPostcopyMemory()
+    case .endMemoryRegions: return try endPostcopyMemory()
+    case .setMemoryTable, .addMemoryRegion, .removeMemoryRegion:
+      let memory = try changedMemory(message)
+      return try .changeMemory(memory, answer: postcopyAnswer(to: message, memory))
     case .getMaximumMemorySlots: return .value(UInt64(GuestMemory.maxRegions))
     case .setVringNum(let payload): return try setVringNum(payload)
     case .setVringAddress(let payload): return try setVringAddress(payload)
@@ -124,8 +132,10 @@ struct SessionState {
     case .setDeviceStateFD(let payload, let descriptor): return .transferState(payload.direction, descriptor)
     case .checkDeviceState: return .checkState
     case .getSharedObject(let payload): return .findObject(payload)
-    case .setLogBase, .setLogFD, .iotlb, .postcopyAdvise, .postcopyListen, .postcopyEnd, .endMemoryRegions,
-      .getInflightFD, .setInflightFD, .getVringBaseSkipDrain:
+    case .postcopyAdvise: return try advisePostcopy()
+    case .postcopyListen: return try listenPostcopy()
+    case .postcopyEnd: return try endPostcopy()
+    case .setLogBase, .setLogFD, .iotlb, .getInflightFD, .setInflightFD, .getVringBaseSkipDrain:
       throw VhostUserError(.notNegotiated, "the socket does not offer what this needs")
     }
   }
@@ -158,7 +168,8 @@ struct SessionState {
       vring.call = try internalEventFD()
       vring.isCallInternal = true
     }
-    try vring.start(in: memory, features: deviceFeatures, addressing: addressing)
+    try vring.start(
+      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true)
     return replace(vring)
   }
 
@@ -315,7 +326,8 @@ struct SessionState {
       vrings[vring.index] = vring
       return .none
     }
-    try vring.start(in: memory, features: deviceFeatures, addressing: addressing)
+    try vring.start(
+      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true)
     return replace(vring)
   }
 
@@ -331,7 +343,7 @@ struct SessionState {
 }
 
 extension MemoryRegion {
-  fileprivate init(_ payload: MemoryRegionPayload) throws(VirtioError) {
+  init(_ payload: MemoryRegionPayload) throws(VirtioError) {
     try self.init(
       guestAddress: payload.guestAddress, size: payload.size, userAddress: payload.userAddress,
       fileOffset: payload.mapOffset)

@@ -33,11 +33,14 @@ struct SessionVring {
 
   /// Starts the ring, or takes over new descriptors while it is started.
   ///
-  /// - Parameter features: What the front-end has accepted.
+  /// - Parameters:
+  ///   - features: What the front-end has accepted.
+  ///   - addressing: How it names the ring's parts.
+  ///   - isArriving: Whether guest memory may lack pages that are still on their way.
   /// - Throws: `.outOfState`, naming what is missing; `.malformed`, when size or position are none of the format's;
   ///   `.badMemory`, when a part of the ring is not in guest memory.
   mutating func start(
-    in memory: GuestMemory, features: Features, addressing: RingAddressing = .user
+    in memory: GuestMemory, features: Features, addressing: RingAddressing = .user, isArriving: Bool = false
   ) throws(VhostUserError) {
     if var running = started {
       (running.kick, running.call, running.error) = (kick, call, error)
@@ -51,14 +54,19 @@ struct SessionVring {
     format = RingLayout.Format(for: features)
     self.addressing = addressing
     let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
-    let state = try position(size: size, used: used, in: memory)
+    let state = try position(size: size, used: used, in: memory, isArriving: isArriving)
     started = VringDescription(
       index: index, size: size, descriptor: descriptor, avail: avail, used: used, state: state, kick: kick, call: call,
       error: error)
   }
 
-  private func position(size: Int, used: UInt64, in memory: GuestMemory) throws(VhostUserError) -> VringState {
+  private func position(
+    size: Int, used: UInt64, in memory: GuestMemory, isArriving: Bool
+  ) throws(VhostUserError) -> VringState {
     switch format {
+    case .split where isArriving:
+      // A look would wait for the page. The source has stopped the ring with nothing in flight.
+      return VringState(index: index, nextAvail: nextAvail ?? 0, nextUsed: nextAvail ?? 0)
     case .split:
       // What was announced as used before is in guest memory and nowhere else; the driver may be behind it.
       var view = memory.addressMap.view

@@ -180,6 +180,7 @@ public final class VhostUserSocket: Sendable {
     attributes.features.formIntersection(SessionOffer.servedFeatures)
     attributes.protocolFeatures.formIntersection(SessionOffer.deviceProtocolFeatures)
     attributes.protocolFeatures.formUnion(SessionOffer.sessionProtocolFeatures)
+    if PageFaults.lack != nil { attributes.protocolFeatures.remove(.pageFault) }
     return attributes
   }
 

@@ -171,8 +171,8 @@ extension RequestRule {
       }
       return .sendRARP(address)
     },
-    RequestRule(.postcopyAdvise, answer: .payload, negotiated: .pageFault) { _, _ in .postcopyAdvise },
-    RequestRule(.postcopyListen, negotiated: .pageFault) { _, _ in .postcopyListen },
+    RequestRule(.postcopyAdvise, answer: .payload, negotiated: .pageFault, legal: .suspended) { _, _ in .postcopyAdvise },
+    RequestRule(.postcopyListen, negotiated: .pageFault, legal: .suspended) { _, _ in .postcopyListen },
     RequestRule(.postcopyEnd, answer: .result, negotiated: .pageFault) { _, _ in .postcopyEnd },
     RequestRule(
       .getInflightFD, payload: .exactly(InflightPayload.byteCount), answer: .payload, negotiated: .inflightSharedMemory

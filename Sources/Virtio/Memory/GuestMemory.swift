@@ -143,4 +143,32 @@ public final class GuestMemory: Sendable {
     }
     return (rest(self, without: new), rest(new, without: self))
   }
+
+  // MARK: Postcopy
+
+  /// Makes accesses to pages that have not arrived wait for them, in the regions that `before` does not have.
+  ///
+  /// - Throws: ``VirtioError`` `mappingFailed`; what was registered is no more.
+  public func register(with faults: PageFaults, besides before: GuestMemory) throws(VirtioError) {
+    let new = mapped.filter { item in !before.mapped.contains { $0.mapping === item.mapping } }
+    for (i, item) in new.enumerated() {
+      do throws(Errno) {
+        try item.mapping.register(with: faults)
+      } catch {
+        for done in new.prefix(i) { done.mapping.unregister(from: faults) }
+        throw VirtioError(
+          .mappingFailed, "memory region \(item.region) cannot wait for its pages (userfaultfd)", underlying: error)
+      }
+    }
+  }
+
+  /// Lets accesses wait no more: all pages have arrived, or will never.
+  public func unregister(from faults: PageFaults) {
+    for item in mapped { item.mapping.unregister(from: faults) }
+  }
+
+  /// Where a region starts in this process, which is how a front-end tells whose page is missing; nil when it is not there.
+  public func processAddress(of region: MemoryRegion) -> UInt64? {
+    mapped.first { $0.region == region }.map { unsafe UInt64(UInt(bitPattern: $0.mapping.start)) }
+  }
 }

@@ -90,6 +90,12 @@ public import SystemPackage
   /// Whether it is of that file.
   func isOf(_ file: FileDescriptor) -> Bool { FileIdentity(file) == identity }
 
+  /// Makes accesses to pages that are not there wait until they are brought.
+  func register(with faults: PageFaults) throws(Errno) { unsafe try faults.register(base, length) }
+
+  /// Lets accesses wait no more; pages that are not there are zeroes.
+  func unregister(from faults: PageFaults) { unsafe faults.unregister(base, length) }
+
   /// Where the region starts in this process.
   @unsafe package var start: UnsafeMutableRawPointer { unsafe base + lead }
 }
