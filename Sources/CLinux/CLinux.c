@@ -358,3 +358,17 @@ int clinux_userfaultfd_unregister(int fd, void *start, size_t length) {
   struct uffdio_range range = {.start = (uintptr_t)start, .len = length};
   return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
 }
+
+int clinux_userfaultfd_next(int fd, uint64_t *address) {
+  struct uffd_msg message;
+  ssize_t length = read(fd, &message, sizeof message);
+  if (length < 0) return -errno;
+  if (length != sizeof message || message.event != UFFD_EVENT_PAGEFAULT) return -EIO;
+  *address = message.arg.pagefault.address;
+  return 0;
+}
+
+int clinux_userfaultfd_copy(int fd, uint64_t to, const void *from, size_t length) {
+  struct uffdio_copy copy = {.dst = to, .src = (uintptr_t)from, .len = length};
+  return ioctl(fd, UFFDIO_COPY, &copy) < 0 ? -errno : 0;
+}

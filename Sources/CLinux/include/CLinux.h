@@ -139,6 +139,10 @@ int clinux_userfaultfd(void);
 int clinux_userfaultfd_register(int fd, void *start, size_t length);
 /// Ends that; 0 or -errno.
 int clinux_userfaultfd_unregister(int fd, void *start, size_t length);
+/// For whoever brings the pages: the address of the next access that waits; 0 or -errno, EAGAIN when there is none.
+int clinux_userfaultfd_next(int fd, uint64_t *address);
+/// Brings a page or several to an address of the process that waits; 0 or -errno.
+int clinux_userfaultfd_copy(int fd, uint64_t to, const void *from, size_t length);
 
 static inline uint64_t clinux_monotonic_nanoseconds(void) {
   struct timespec t;

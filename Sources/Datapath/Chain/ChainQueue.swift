@@ -33,7 +33,7 @@ final class ChainQueue: WorkerClient {
 
   let name: String
   let index: Int
-  let worker: Worker
+  private let home: Mutex<Worker>
   let counters = VringCounters()
   private let device: any SoftwareDevice
   private let ownership: BurstOwnership<State>
@@ -56,7 +56,7 @@ final class ChainQueue: WorkerClient {
     self.name = name
     self.index = index
     self.device = device
-    self.worker = worker
+    home = Mutex(worker)
     finished = try EventFD.make()
     ownership = BurstOwnership(State())
   }
@@ -174,6 +174,35 @@ final class ChainQueue: WorkerClient {
 
   // MARK: The control side
 
+  /// Who serves it.
+  private var worker: Worker { home.withLock { $0 } }
+
+  /// Has another worker serve the queue from now on; the one that does stands still or has nothing to do.
+  func serve(by worker: Worker) throws {
+    let old = home.withLock { home in
+      defer { home = worker }
+      return home
+    }
+    try change { state in
+      guard let running = state.vring else { return }
+      if let kick = running.kick { old.unwatch(kick) }
+      if let wakeup = device.wakeup(queue: index) { old.unwatch(wakeup) }
+      old.unwatch(finished)
+      old.detach(self)
+      worker.attach(self)
+      try watch(kick: running.kick)
+    }
+  }
+
+  /// Makes the worker watch for all that wakes the queue.
+  private func watch(kick: OwnedFD?) throws {
+    try worker.watch(finished, of: self, source: ChainQueue.finishedSource)
+    if let wakeup = device.wakeup(queue: index) {
+      try worker.watch(wakeup, of: self, source: ChainQueue.deviceSource)
+    }
+    if let kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
+  }
+
   /// Whether the ring is served.
   var isRunning: Bool {
     get throws { try ownership.exclusively(name) { $0.vring != nil } }
@@ -193,11 +222,7 @@ final class ChainQueue: WorkerClient {
       queue: index, context: QueueContext(queue: index, features: features, observer: observer))
     worker.attach(self)
     do {
-      try worker.watch(finished, of: self, source: ChainQueue.finishedSource)
-      if let wakeup = device.wakeup(queue: index) {
-        try worker.watch(wakeup, of: self, source: ChainQueue.deviceSource)
-      }
-      if let kick = running.kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
+      try watch(kick: running.kick)
       try change { state in
         state.vring = running
         state.observer = observer

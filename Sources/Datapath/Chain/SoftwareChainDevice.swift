@@ -5,13 +5,16 @@ internal import Virtio
 final class SoftwareChainDevice: Device {
   private let device: any SoftwareDevice
   private let queues: [ChainQueue]
+  /// Which worker serves a queue.
+  private let worker: (Int) -> Worker
+  private var postcopyHome = PostcopyHome()
   private var features: Features = []
   private var memory: GuestMemory?
   private var observer: (any DeviceObserver)?
 
   let attributes: DeviceAttributes
 
-  init(_ device: any SoftwareDevice, _ request: DeviceRequest, worker: (Int) -> Worker) throws {
+  init(_ device: any SoftwareDevice, _ request: DeviceRequest, worker: @escaping (Int) -> Worker) throws {
     guard device.type == request.type else {
       throw DatapathError(
         .unsupportedType,
@@ -24,10 +27,11 @@ final class SoftwareChainDevice: Device {
       throw DatapathError(.badConfiguration, "\(request.owner): a device has one queue at least")
     }
     self.device = device
+    self.worker = worker
     queues = try (0..<count).map { i in
       try ChainQueue(name: "\(request.owner) vring \(i)", index: i, device: device, worker: worker(i))
     }
-    var protocolFeatures: ProtocolFeatures = [.multiqueue, .replyAck, .memorySlots]
+    var protocolFeatures: ProtocolFeatures = [.pageFault]
     // QEMU never says DRIVER_OK to a device of another type (7.2 and 10.0: only these tell vhost_user_dev_start which
     // vring is the last), so that one that waits for it would never start.
     if device.type == .block { protocolFeatures.insert(.status) }
@@ -40,7 +44,7 @@ final class SoftwareChainDevice: Device {
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
       vringControl: self, configuration: device.configuration.isEmpty ? nil : self,
-      statistics: ChainStatistics(queues.map(\.counters)))
+      statistics: ChainStatistics(queues.map(\.counters)), postcopy: self)
   }
 
   // MARK: Operations
@@ -108,6 +112,20 @@ extension SoftwareChainDevice: VringControl {
       throw DatapathError(.badVring, "\(queues[index].name) is not running, so it cannot be stopped")
     }
     return state
+  }
+}
+
+extension SoftwareChainDevice: PostcopyServing {
+  func beginPostcopy() throws {
+    try postcopyHome.enter { worker in
+      for queue in queues { try queue.serve(by: worker) }
+    }
+  }
+
+  func endPostcopy() throws {
+    try postcopyHome.leave {
+      for (i, queue) in queues.enumerated() { try queue.serve(by: worker(i)) }
+    }
   }
 }
 

@@ -1,14 +1,24 @@
+internal import Synchronization
 internal import VDPA
 internal import Virtio
 
 /// A queue pair of a software net device with the port that serves it: what a worker serves together.
 final class NetPair: WorkerClient {
   let name: String
-  private let worker: Worker
+  private let home: Mutex<Home>
   let receive: OwnedVring
   let transmit: OwnedVring
   /// Only ever used by the worker.
   private let port: BurstOwnership<any NetPort>
+
+  /// Who serves it.
+  private struct Home {
+    var worker: Worker
+    /// Whether the worker knows of it.
+    var isAttached = false
+  }
+
+  private var worker: Worker { home.withLock { $0.worker } }
 
   /// What the kick descriptors of the two vrings are watched under.
   private static let receiveSource = 0
@@ -16,7 +26,7 @@ final class NetPair: WorkerClient {
 
   init(name: String, worker: Worker, port: sending any NetPort, receive: OwnedVring, transmit: OwnedVring) {
     self.name = name
-    self.worker = worker
+    home = Mutex(Home(worker: worker))
     self.receive = receive
     self.transmit = transmit
     self.port = BurstOwnership(port)
@@ -91,9 +101,37 @@ final class NetPair: WorkerClient {
 }
 
 extension NetPair: NetPairServer {
-  func begin(for owner: String) { worker.attach(self) }
+  func begin(for owner: String) {
+    home.withLock { home in
+      home.isAttached = true
+      home.worker.attach(self)
+    }
+  }
 
-  func end() { worker.detach(self) }
+  func end() {
+    home.withLock { home in
+      home.isAttached = false
+      home.worker.detach(self)
+    }
+  }
+
+  func serve(by worker: Worker) throws {
+    let (old, isAttached) = home.withLock { home in
+      defer { home.worker = worker }
+      return (home.worker, home.isAttached)
+    }
+    guard isAttached else { return }
+    old.detach(self)
+    worker.attach(self)
+    for (vring, isTransmit) in [(receive, false), (transmit, true)] {
+      try vring.change { vring in
+        guard let kick = vring?.kick else { return }
+        old.unwatch(kick)
+        try watch(kick, isTransmit: isTransmit)
+      }
+    }
+    worker.nudge()
+  }
 
   func watch(_ kick: OwnedFD, isTransmit: Bool) throws {
     try worker.watch(kick, of: self, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)

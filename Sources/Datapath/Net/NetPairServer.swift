@@ -26,4 +26,14 @@ protocol NetPairServer: AnyObject, Sendable {
 
   /// A vring was changed, and is to be looked at.
   func changed(isTransmit: Bool)
+
+  /// Has another worker serve the pair from now on; the one that does stands still or has nothing to do. What the
+  /// application serves stays with it.
+  ///
+  /// - Throws: Any error, when the system does not do it.
+  func serve(by worker: Worker) throws
+}
+
+extension NetPairServer {
+  func serve(by worker: Worker) throws {}
 }

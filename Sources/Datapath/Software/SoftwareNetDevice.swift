@@ -6,6 +6,9 @@ final class SoftwareNetDevice: Device {
   private let owner: String
   private let configuration: NetConfiguration
   private let pairs: [any NetPairServer]
+  /// Which worker serves a pair.
+  private let worker: (Int) -> Worker
+  private var postcopyHome = PostcopyHome()
   /// How many of the pairs have begun to belong to this device.
   private var begun = 0
   private var features: Features = []
@@ -23,9 +26,13 @@ final class SoftwareNetDevice: Device {
   ///   - request: What it has to be like.
   ///   - worker: Which worker serves a queue pair, if one does.
   ///   - application: The application port of a name.
-  init(_ request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?) throws {
+  init(
+    _ request: DeviceRequest, worker: @escaping (Int) -> Worker, application: (String) -> ApplicationPort?
+  ) throws {
     try request.parameters.allow(only: ["port", "mac", "mtu", "offloads"], for: "a software net device")
+    self.worker = worker
     pairs = try SoftwareNetDevice.pairs(for: request, worker: worker, application: application)
+    let isApplication = ApplicationPort.name(in: request.parameters["port"] ?? "") != nil
     let count = pairs.count
     var features: Features = DeviceRing.features.union([
       .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
@@ -52,8 +59,11 @@ final class SoftwareNetDevice: Device {
     let mtu = try request.parameters.int("mtu", in: 68...65535) ?? 1500
     configuration = NetConfiguration(mac: mac, maxQueuePairs: UInt16(count), mtu: UInt16(mtu))
     owner = request.owner
+    var protocolFeatures: ProtocolFeatures = [.status]
+    // The application's threads would have to wait for the pages.
+    if !isApplication { protocolFeatures.insert(.pageFault) }
     attributes = DeviceAttributes(
-      type: .net, features: features, protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status],
+      type: .net, features: features, protocolFeatures: protocolFeatures,
       vringCount: 2 * count, operationsMayBlock: false)
   }
 
@@ -91,7 +101,8 @@ final class SoftwareNetDevice: Device {
 
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
-      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs))
+      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs),
+      postcopy: attributes.protocolFeatures.contains(.pageFault) ? self : nil)
   }
 
   // MARK: Operations
@@ -225,6 +236,20 @@ extension SoftwareNetDevice: VringControl {
       throw DatapathError(.badVring, "vring \(index) is not running, so it cannot be stopped")
     }
     return state
+  }
+}
+
+extension SoftwareNetDevice: PostcopyServing {
+  func beginPostcopy() throws {
+    try postcopyHome.enter { worker in
+      for pair in pairs { try pair.serve(by: worker) }
+    }
+  }
+
+  func endPostcopy() throws {
+    try postcopyHome.leave {
+      for (i, pair) in pairs.enumerated() { try pair.serve(by: worker(i)) }
+    }
   }
 }
 

@@ -26,7 +26,7 @@ struct SessionStateTests {
 
   private func share(_ state: inout SessionState) throws {
     let (table, file) = try memory()
-    guard case .changeMemory(let memory) = try state.apply(.setMemoryTable(table, descriptors: [file])) else {
+    guard case .changeMemory(let memory, _) = try state.apply(.setMemoryTable(table, descriptors: [file])) else {
       Issue.record("no memory")
       return
     }
@@ -214,21 +214,21 @@ struct SessionStateTests {
     #expect(state.memory.regions.count == 1)
     let (_, file) = try memory()
     let more = MemoryRegionPayload(guestAddress: 1 << 32, size: 1 << 20, userAddress: 0x9000_0000, mapOffset: 0)
-    guard case .changeMemory(let grown) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
+    guard case .changeMemory(let grown, _) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
     state.take(grown)
     #expect(state.memory.regions.count == 2)
     // Once for every queue pair, as QEMU 7.2 says it: counted, not refused.
-    guard case .changeMemory(let again) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
+    guard case .changeMemory(let again, _) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
     state.take(again)
     #expect(state.memory.regions.count == 2)
     for expected in [2, 1] {
-      guard case .changeMemory(let smaller) = try state.apply(.removeMemoryRegion(more)) else { return }
+      guard case .changeMemory(let smaller, _) = try state.apply(.removeMemoryRegion(more)) else { return }
       state.take(smaller)
       #expect(state.memory.regions.count == expected)
     }
     refuses(.badMemory, .removeMemoryRegion(more), in: &state)
     // The same numbers with other memory behind them are not the same region.
-    guard case .changeMemory(let back) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
+    guard case .changeMemory(let back, _) = try state.apply(.addMemoryRegion(more, descriptor: file)) else { return }
     state.take(back)
     refuses(.badMemory, .addMemoryRegion(more, descriptor: try memory().file), in: &state)
   }

@@ -26,7 +26,7 @@ struct SessionVringTests {
     let region = MemoryRegionPayload(
       guestAddress: guestBase, size: Self.memorySize, userAddress: Self.userBase, mapOffset: 0)
     guard
-      case .changeMemory(let memory) = try state.apply(
+      case .changeMemory(let memory, _) = try state.apply(
         .setMemoryTable(MemoryTablePayload(regions: [region]), descriptors: [file]))
     else { throw Errno.invalidArgument }
     state.take(memory)
