@@ -33,6 +33,8 @@ extension VhostUserError {
     public static let wrongDescriptor = Code("wrongDescriptor")
     /// A memory region that overflows, overlaps, exceeds its file or cannot be mapped.
     public static let badMemory = Code("badMemory", advice: "the front-end needs shared memory (share=on)")
+    /// The front-end has taken back pages of memory that it had shared.
+    public static let memoryLost = Code("memoryLost")
     /// The peer used more than its share: it does not read its answers, or sends too much.
     public static let budget = Code("budget", advice: "the front-end is stuck or hostile")
     /// The peer has closed the connection.

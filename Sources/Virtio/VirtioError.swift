@@ -23,6 +23,8 @@ public struct VirtioError: Error, Sendable, CustomStringConvertible {
     public static let wrongFileSystem = Code(rawValue: "wrongFileSystem")
     /// Memory, or a memory file, could not be mapped.
     public static let mappingFailed = Code(rawValue: "mappingFailed")
+    /// There are more mappings of memory files than a process can guard (``BusErrorGuard``).
+    public static let tooManyMappings = Code(rawValue: "tooManyMappings")
     /// A ring's size is not one that the standard allows.
     public static let badRingSize = Code(rawValue: "badRingSize")
     /// A part of a ring is misaligned or not inside one memory region.

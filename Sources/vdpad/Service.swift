@@ -19,12 +19,27 @@ struct Service {
     // Before the first thread, so that no thread takes the signal away from the one that waits for it.
     let ending = try EndingSignals()
 
+    // Nor is a front-end that takes back the memory which it has shared.
+    try BusErrorGuard.install()
+
     LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
     var logger = Logger(label: "vdpad")
     logger.logLevel = settings.logLevel
 
-    let software = try SoftwareEngine(workers: settings.workers)
+    let software = try SoftwareEngine(workers: settings.workers) { [logger] report in
+      switch report {
+      case .stuck: logger.error("\(report)")
+      case .goesOn: logger.notice("\(report)")
+      }
+    }
     defer { software.stop() }
+    if !EventFD.neverBlocks {
+      logger.warning(
+        """
+        guests are called by write(2), which a hostile front-end can make block: the kernel gives this process no \
+        asynchronous I/O (raise fs.aio-max-nr, or allow io_setup and io_submit)
+        """)
+    }
     let registry = Registry(software: software)
     try Drivers.register(in: registry)
     let threads = try SessionThreads()

@@ -169,14 +169,15 @@ struct NetQueueTests {
   func failedCalls() throws {
     let served = try ServedGuest()
     try served.configure()
-    let call = try EventFD.make()
-    var most = UInt64.max - 1
-    #expect(unsafe write(call.rawValue, &most, 8) == 8)
-    try served.device.setVring(served.guest.description(served.guest.start(1), call: call), enabled: true)
+    // Sessions let none in; what an engine or an application makes of it is not known here.
+    let none = OwnedFD(adopting: try .open(FilePath("/dev/null"), .readWrite))
+    let vring = served.guest.start(1)
+    try served.device.setVring(served.guest.description(vring, call: none), enabled: true)
     served.guest.send(1)
     #expect(served.fromGuest.dequeueBurst(into: burst) == 1)
     #expect(served.fromGuest.statistics.failedCalls == 1 && served.fromGuest.statistics.calls == 0)
-    EventFD.drain(call)
+    let call = try EventFD.make()
+    try served.device.setVring(served.guest.description(vring, call: call), enabled: true)
     served.guest.send(1)
     #expect(served.fromGuest.dequeueBurst(into: burst) == 1)
     #expect(served.fromGuest.statistics.failedCalls == 1 && served.fromGuest.statistics.calls == 1)

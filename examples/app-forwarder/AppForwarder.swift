@@ -30,6 +30,8 @@ struct AppForwarder: ParsableCommand {
     for signal in [SIGTERM, SIGINT] { unsafe sigaddset(&ending, signal) }
     unsafe pthread_sigmask(SIG_BLOCK, &ending, nil)
 
+    // A front-end that takes back the memory which it has shared is not the end of the process.
+    try BusErrorGuard.install()
     // Two sockets whose queues nobody serves but this program.
     let software = try SoftwareEngine()
     let registry = Registry(software: software)

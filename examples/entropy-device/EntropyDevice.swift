@@ -41,6 +41,8 @@ struct EntropyServer: ParsableCommand {
     for signal in [SIGTERM, SIGINT] { unsafe sigaddset(&ending, signal) }
     unsafe pthread_sigmask(SIG_BLOCK, &ending, nil)
 
+    // A front-end that takes back the memory which it has shared is not the end of the process.
+    try BusErrorGuard.install()
     let software = try SoftwareEngine()
     software.register(.entropy) { _ in EntropyDevice() }
     let threads = try SessionThreads()

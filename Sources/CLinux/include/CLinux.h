@@ -131,6 +131,41 @@ int clinux_membarrier(void);
 int clinux_futex_wait(const uint32_t *word, uint32_t expected, int64_t nanoseconds);
 int clinux_futex_wake(const uint32_t *word, int count);
 
+// MARK: Mappings whose pages can vanish
+//
+// Somebody who shares a memory file can shrink it; the next access to a page that is gone is SIGBUS, which ends the
+// process. A handler of that signal puts anonymous memory in the place of a mapping that is guarded, so that the access is
+// done after all, and takes note of the loss.
+
+/// How many mappings can be guarded: as many as the kernel gives a process (vm.max_map_count) unless it was told otherwise.
+#define CLINUX_GUARD_CAPACITY 65536
+/// Installs the handler, once a process. It hands on what is not its business. Returns 0 or -errno.
+int clinux_guard_install(void);
+/// Whether that has been done.
+bool clinux_guard_is_installed(void);
+/// Guards a mapping, readable and writable, of whole pages of its file. Returns a number to know it by, or -ENOSPC.
+int clinux_guard_enter(void *start, size_t length);
+/// Ends that. To be called before the mapping is undone, when nobody touches it any more.
+void clinux_guard_leave(int place);
+/// Whether that mapping has been lost.
+bool clinux_guard_is_lost(int place);
+extern uint32_t clinux_guard_loss_count;
+/// How many mappings have been lost so far; wraps.
+static inline uint32_t clinux_guard_losses(void) {
+  return __atomic_load_n(&clinux_guard_loss_count, __ATOMIC_ACQUIRE);
+}
+/// Reads a byte to no end but that the page is there.
+static inline void clinux_touch(const void *p) { (void)*(const volatile char *)p; }
+
+// MARK: Notifications
+
+/// Makes what clinux_notify takes. Returns 0 or -errno: -EAGAIN when the system has no more of it (fs.aio-max-nr),
+/// -ENOSYS when it has none at all.
+int clinux_notifier_create(uint64_t *context, int *idle);
+/// Adds 1 to the count of an eventfd without ever waiting, whatever those who share it have done to it: write(2) waits on
+/// one that was made blocking and is full. Returns 0, or -errno: -EINVAL when it is no eventfd.
+int clinux_notify(uint64_t context, int idle, int eventfd);
+
 // MARK: Clocks
 
 /// A userfaultfd(2) that serves accesses of the kernel too, set up for shared memory; -errno when it cannot be had.

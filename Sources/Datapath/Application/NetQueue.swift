@@ -103,21 +103,23 @@ public final class NetQueue: Sendable {
 
   /// Does a burst; 0 when there is no ring or it is not this thread's turn.
   @inline(__always) private func burstOnVring(_ body: (inout NetVring?) -> Int) -> Int {
-    var isFaulty = false
     let count = use { vring in
       // Whoever comes for packets does not have to be kicked.
       vring?.wantKicks(false)
-      let count = body(&vring)
-      isFaulty = vring?.hasNewFault() == true
-      return count
+      return body(&vring)
     }
-    if isFaulty { vring.reportFault() }
     return count ?? 0
   }
 
   /// Has the ring; nil when it is being changed, or another thread has it.
   @inline(__always) private func use<Result>(_ body: (inout NetVring?) -> Result) -> Result? {
-    switch vring.ownership.attempt(body) {
+    var isFaulty = false
+    let attempt = vring.ownership.attempt { vring in
+      defer { isFaulty = vring?.hasNewFault() == true }
+      return body(&vring)
+    }
+    if isFaulty { vring.reportFault() }
+    switch attempt {
     case .done(let result): return result
     case .closed: return nil
     case .busy:

@@ -220,6 +220,7 @@ internal import Virtio
   }
 
   private func failed(_ task: Task, _ error: Errno) {
+    if error == .badAddress { task.vectors.touch() }
     switch task.step {
     case .sync: medium.syncFailed(error)
     case .segment(let method) where isRefusal(error):

@@ -1,4 +1,6 @@
+internal import CLinux
 internal import Glibc
+internal import Virtio
 
 /// The memory of one request's data, as the vectors of system calls, at a place that stays: the kernel and other threads
 /// read them while an operation is under way.
@@ -81,6 +83,18 @@ internal import Glibc
     // Their sum is no more than a request's length, which fits.
     for i in first..<first + count { unsafe length += vectors[i].iov_len }
     return unsafe Part(start: vectors + first, count: count, length: length)
+  }
+
+  /// Reads from each page of what is left. A system call only fails on a page that is gone; an access by this process is
+  /// what the guard of guest memory takes note of.
+  func touch() {
+    guard BusErrorGuard.isInstalled else { return }
+    for i in first..<end {
+      guard let start = unsafe vectors[i].iov_base else { continue }
+      let length = unsafe vectors[i].iov_len
+      for offset in stride(from: 0, to: length, by: 4096) { unsafe clinux_touch(start + offset) }
+      unsafe clinux_touch(start + length - 1)
+    }
   }
 
   /// Goes on behind the first `bytes` of what is left, which has at least as many.

@@ -77,7 +77,7 @@ final class ChainQueue: WorkerClient {
         state.vring?.wantKicks(true)
         work = self.turn(&state)
       }
-      return (work, state.vring?.hasNewFault == true)
+      return (work, state.vring?.hasNewFault() == true)
     }
     guard let turn else { return 0 }
     if turn.isFaulty { reportFault() }
@@ -154,8 +154,8 @@ final class ChainQueue: WorkerClient {
 
   private func reportFault() {
     let found = ownership.burst { state in (state.vring?.takeFault(), state.observer) }
-    guard let (fault, observer) = found, let fault else { return }
-    observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
+    guard let (report, observer) = found, let report else { return }
+    observer?.deviceReports(report)
   }
 
   // MARK: The device

@@ -182,12 +182,11 @@ struct NetVring {
 
   // MARK: Faults
 
-  /// Whether the ring is broken and nobody has asked why yet. A function that may change the vring, because asking an
-  /// optional one for a value copies all of it.
-  @inline(__always) mutating func hasNewFault() -> Bool { base.hasNewFault }
+  /// Whether the ring is broken, or its memory is gone, and nobody has asked why yet. After each burst.
+  @inline(__always) mutating func hasNewFault() -> Bool { base.hasNewFault() }
 
-  /// The reason why the ring is broken, the first time it is asked for.
-  mutating func takeFault() -> RingFault? { base.takeFault() }
+  /// What to report of a ring that is broken, the first time it is asked for.
+  mutating func takeFault() -> DeviceReport? { base.takeFault() }
 
   /// Why the ring is broken.
   var fault: RingFault { base.ring.fault }

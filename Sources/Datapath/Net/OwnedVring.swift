@@ -52,13 +52,12 @@ final class OwnedVring: Sendable {
   /// Tells of a broken ring, once; by whoever serves it, outside of the burst, for whoever hears of it may want to change
   /// the ring.
   func reportFault() {
-    let attempt = ownership.attempt { vring in
-      vring?.takeFault().map { fault in
-        rawFault.store(fault.rawValue, ordering: .relaxed)
-        return (fault, vring?.index ?? 0, vring?.observer)
-      }
+    let attempt = ownership.attempt { vring -> (DeviceReport, (any DeviceObserver)?)? in
+      guard let report = vring?.takeFault(), let vring else { return nil }
+      rawFault.store(vring.fault.rawValue, ordering: .relaxed)
+      return (report, vring.observer)
     }
-    guard case .done(let found) = attempt, let (fault, index, observer) = found else { return }
-    observer?.deviceReports(.vringBroken(index: index, reason: fault.description))
+    guard case .done(let found) = attempt, let (report, observer) = found else { return }
+    observer?.deviceReports(report)
   }
 }

@@ -15,6 +15,7 @@ public final class SoftwareEngine: Engine {
   public typealias Factory = @Sendable (DeviceRequest) throws -> any SoftwareDevice
 
   private let workers: [Worker]
+  private let watchdog: Watchdog?
   private let applications = Mutex<[String: ApplicationPort]>([:])
   private let factories = Mutex<[DeviceType: Factory]>([.block: { request in try SoftwareBlockDevice(request) }])
   /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
@@ -22,9 +23,15 @@ public final class SoftwareEngine: Engine {
 
   /// Starts the workers.
   ///
-  /// - Parameter configuration: How many there are and how they run.
+  /// - Parameters:
+  ///   - configuration: How many there are and how they run.
+  ///   - onReport: Is told of a worker that has been with one queue for two seconds, and when it goes on. Called on a thread
+  ///     of its own, which there is only for this.
   /// - Throws: ``DatapathError`` `badConfiguration` for a CPU that cannot be used, or `system`.
-  public init(workers configuration: WorkerConfiguration = WorkerConfiguration()) throws(DatapathError) {
+  public init(
+    workers configuration: WorkerConfiguration = WorkerConfiguration(),
+    onReport: (@Sendable (WorkerReport) -> Void)? = nil
+  ) throws(DatapathError) {
     try configuration.validate()
     var workers: [Worker] = []
     let cpus: [Int?] = configuration.cpus.isEmpty ? [nil] : configuration.cpus
@@ -36,7 +43,15 @@ public final class SoftwareEngine: Engine {
         throw error
       }
     }
+    let watchdog = onReport.map { Watchdog(workers, report: $0) }
+    do throws(DatapathError) {
+      try watchdog?.start()
+    } catch {
+      for worker in workers { worker.stop() }
+      throw error
+    }
     self.workers = workers
+    self.watchdog = watchdog
   }
 
   /// No device until one is claimed.
@@ -92,6 +107,7 @@ public final class SoftwareEngine: Engine {
 
   /// Ends the workers. All devices have been closed.
   public func stop() {
+    watchdog?.stop()
     for worker in workers { worker.stop() }
   }
 

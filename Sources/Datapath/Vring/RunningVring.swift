@@ -18,6 +18,8 @@ struct RunningVring {
   private var kicksWanted: Bool?
   /// Whether the fault has been reported.
   private var isFaultReported = false
+  /// How many mappings had been lost when it was asked last whether one was of this memory.
+  private var losses: UInt32 = 0
 
   init(_ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters) throws(VirtioError)
   {
@@ -47,6 +49,7 @@ struct RunningVring {
   mutating func move(to memory: GuestMemory) throws(VirtioError) {
     ring.memory = try RunningVring.find(layout, addresses, in: memory)
     self.memory = memory
+    losses = 0
   }
 
   var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
@@ -78,14 +81,28 @@ struct RunningVring {
 
   // MARK: Faults
 
-  /// Whether the ring is broken and nobody has asked why yet.
-  var hasNewFault: Bool { ring.fault != .none && !isFaultReported }
+  /// Whether the ring is broken, or its memory is gone, and nobody has asked why yet. After each burst.
+  @inline(__always) mutating func hasNewFault() -> Bool {
+    if BusErrorGuard.losses != losses { lookForLoss() }
+    return ring.fault != .none && !isFaultReported
+  }
 
-  /// The reason why the ring is broken, the first time it is asked for.
-  mutating func takeFault() -> RingFault? {
-    guard hasNewFault else { return nil }
+  private mutating func lookForLoss() {
+    losses = BusErrorGuard.losses
+    guard ring.fault != .memoryLost, memory.addressMap.loss != nil else { return }
+    // Whatever was found wrong in it before, or only now.
+    ring.setFault(.memoryLost)
+    isFaultReported = false
+  }
+
+  /// What to report of a ring that is broken, the first time it is asked for.
+  mutating func takeFault() -> DeviceReport? {
+    guard hasNewFault() else { return nil }
     isFaultReported = true
     counters.add(.broken, 1)
-    return ring.fault
+    guard ring.fault == .memoryLost, let loss = memory.addressMap.loss else {
+      return .vringBroken(index: index, reason: ring.fault.description)
+    }
+    return .memoryLost(reason: loss)
   }
 }

@@ -17,15 +17,21 @@ final class Worker: Sendable {
     var isStanding = false
   }
 
+  /// A client with its number.
+  private struct Served {
+    let id: UInt64
+    let client: any WorkerClient
+  }
+
   /// What only the thread itself touches.
   private struct Own {
     var generation: UInt64 = .max
-    var clients: [any WorkerClient] = []
+    var clients: [Served] = []
     var byID: [UInt64: any WorkerClient] = [:]
     let burst = PacketBurst()
   }
 
-  private let name: String
+  let name: String
   private let mode: WorkerConfiguration.Mode
   private let epoll: Epoll
   private let wake: OwnedFD
@@ -35,6 +41,9 @@ final class Worker: Sendable {
   /// Changed whenever the thread begins to stand still, or ends.
   private let standing = FutexWord()
   private let thread = Mutex<PinnedThread?>(nil)
+  /// How often it has begun to serve a client, and which one last, 0 while it serves none. For others to look at.
+  private let turns = Atomic<UInt64>(0)
+  private let current = Atomic<UInt64>(0)
 
   init(name: String, mode: WorkerConfiguration.Mode, cpu: Int?) throws(DatapathError) {
     self.name = name
@@ -124,6 +133,20 @@ final class Worker: Sendable {
     thread.withLock { $0 }?.join()
   }
 
+  /// Where the thread is: the same in a client for as long as it does not come back from it.
+  struct Position: Equatable {
+    var turn: UInt64
+    /// The client's number; 0 for none.
+    var client: UInt64
+  }
+
+  var position: Position {
+    Position(turn: turns.load(ordering: .relaxed), client: current.load(ordering: .relaxed))
+  }
+
+  /// What the client with a number is called.
+  func clientName(_ id: UInt64) -> String? { shared.withLock { $0.clients[id] }?.name }
+
   private func change(_ body: (inout Shared) -> Void) {
     shared.withLock { body(&$0) }
     generation.wrappingAdd(1, ordering: .releasing)
@@ -140,8 +163,15 @@ final class Worker: Sendable {
     }
   }
 
+  @inline(__always) private func serve(_ served: Served, _ burst: PacketBurst, isPolled: Bool) -> Int {
+    current.store(served.id, ordering: .relaxed)
+    turns.store(turns.load(ordering: .relaxed) &+ 1, ordering: .relaxed)
+    return served.client.serve(burst, isPolled: isPolled)
+  }
+
   /// Takes over what others have changed. False when the worker is to end.
   private func update(_ own: inout Own) -> Bool {
+    current.store(0, ordering: .relaxed)
     while true {
       let seen = pausing.value
       own.generation = generation.load(ordering: .acquiring)
@@ -150,7 +180,7 @@ final class Worker: Sendable {
         return (shared.clients, shared.isStopping, shared.isPaused)
       }
       own.byID = clients
-      own.clients = clients.sorted { $0.key < $1.key }.map(\.value)
+      own.clients = clients.sorted { $0.key < $1.key }.map { Served(id: $0.key, client: $0.value) }
       if isStopping || isPaused { standing.signal() }
       if isStopping { return false }
       if !isPaused { return true }
@@ -169,7 +199,7 @@ final class Worker: Sendable {
         continue
       }
       var work = 0
-      for client in own.clients { work &+= client.serve(own.burst, isPolled: true) }
+      for served in own.clients { work &+= serve(served, own.burst, isPolled: true) }
       if work == 0 {
         // A pause leaves the core's resources, and on a shared core the front-end's lines, to the other side.
         for _ in 0..<16 { clinux_pause() }
@@ -178,11 +208,15 @@ final class Worker: Sendable {
   }
 
   private func sleepAndServe(_ own: inout Own) {
-    var ready: [any WorkerClient] = []
+    var ready: [Served] = []
+    func add(_ served: Served) {
+      if !ready.contains(where: { $0.id == served.id }) { ready.append(served) }
+    }
     var lastPolled: UInt64 = 0
     while true {
+      current.store(0, ordering: .relaxed)
       // A vring without a kick descriptor is to be polled; once a millisecond, so that the others may sleep.
-      let isPolled = own.clients.contains { $0.needsPolling }
+      let isPolled = own.clients.contains { $0.client.needsPolling }
       let timeout: CInt = ready.isEmpty ? (isPolled ? 1 : -1) : 0
       epoll.wait(milliseconds: timeout) { event in
         guard event.token != 0 else {
@@ -192,7 +226,7 @@ final class Worker: Sendable {
         let (id, source) = event.token.quotientAndRemainder(dividingBy: UInt64(Worker.maxSources))
         guard let client = own.byID[id] else { return }
         client.woken(by: Int(source))
-        if !ready.contains(where: { $0 === client }) { ready.append(client) }
+        add(Served(id: id, client: client))
       }
       if own.generation != generation.load(ordering: .relaxed) {
         guard update(&own) else { return }
@@ -200,13 +234,11 @@ final class Worker: Sendable {
       } else if isPolled, case let now = MonotonicClock.nanoseconds, now &- lastPolled >= 1_000_000 {
         // Whatever else goes on: others that are never idle must not keep a polled client waiting.
         lastPolled = now
-        for client in own.clients where client.needsPolling {
-          if !ready.contains(where: { $0 === client }) { ready.append(client) }
-        }
+        for served in own.clients where served.client.needsPolling { add(served) }
       }
-      ready.removeAll { client in
+      ready.removeAll { served in
         // A ring asks for kicks only when there is nothing left to do, and is then looked at once more.
-        client.serve(own.burst, isPolled: false) == 0
+        serve(served, own.burst, isPolled: false) == 0
       }
     }
   }

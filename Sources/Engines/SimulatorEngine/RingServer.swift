@@ -19,7 +19,7 @@ final class RingServer {
   let epoll: Epoll
 
   /// What the device sees of memory. Held here for as long as views of it are used; changed between bursts only.
-  var memory = AddressMap.empty
+  var memory = AddressMap.empty { didSet { losses = 0 } }
   /// The vrings that are started, by index.
   var vrings: [Int: ServedVring] = [:]
   /// Those that have a partner.
@@ -38,6 +38,8 @@ final class RingServer {
   var isBetweenMemories = false
 
   let burst = PacketBurst()
+  /// How many mappings had been lost when it was asked last whether one was of this device's memory.
+  private var losses: UInt32 = 0
   /// What a source sends, made at the first time and again when the header's length changes.
   var sourceBurst: (packets: PacketBurst, headerLength: Int)?
 
@@ -85,13 +87,28 @@ final class RingServer {
     board[index] = vring.statistics
   }
 
+  /// Takes note of memory that is gone: nothing in it is touched any more, and the observer hears of it.
+  private func noteLoss() {
+    losses = BusErrorGuard.losses
+    guard let loss = memory.loss else { return }
+    for vring in vrings.values where !vring.isBroken { leave(vring) }
+    observer?.deviceReports(.memoryLost(reason: loss))
+  }
+
   /// Takes note of a ring that is broken now: it is left alone from here on, and the observer hears of it.
   func noteFault(_ vring: ServedVring) {
+    // First: what is read from memory that is gone looks like a mistake of the driver.
+    if BusErrorGuard.losses != losses { noteLoss() }
     guard vring.ring.fault != .none, !vring.isBroken else { return }
+    leave(vring)
+    if vring.ring.fault == .unmapped { dmaMap.noteRefusedAccess() }
+    observer?.deviceReports(.vringBroken(index: vring.index, reason: vring.ring.fault.description))
+  }
+
+  private func leave(_ vring: ServedVring) {
+    if vring.ring.fault == .none { vring.ring.setFault(.memoryLost) }
     vring.isBroken = true
     vring.statistics.broken &+= 1
-    if vring.ring.fault == .unmapped { dmaMap.noteRefusedAccess() }
     unwatchKick(vring)
-    observer?.deviceReports(.vringBroken(index: vring.index, reason: vring.ring.fault.description))
   }
 }

@@ -48,6 +48,9 @@ public enum DeviceReport: Sendable, Hashable {
   case requestsFail(index: Int, reason: String)
   /// The configuration space has changed by itself; the guest's driver is to look at it.
   case configurationChanged
+  /// Guest memory is gone under the device: nothing that is read from it or written to it means anything any more, and
+  /// the connection has to end. The reason names the region and says what to do.
+  case memoryLost(reason: String)
   /// The device has failed and serves nothing any more.
   case failed(reason: String)
 }

@@ -13,15 +13,33 @@ public enum EventFD {
     return OwnedFD(adopting: FileDescriptor(rawValue: fd))
   }
 
-  /// Adds 1 to the count if that cannot block.
+  /// What signals; nil where the system has none to give.
+  private static let notifier: (context: UInt64, idle: CInt)? = {
+    var (context, idle): (UInt64, CInt) = (0, -1)
+    guard unsafe clinux_notifier_create(&context, &idle) == 0 else { return nil }
+    return (context, idle)
+  }()
+
+  /// Whether ``signal(_:)`` can never block here, or only as far as can be foreseen: the kernel has no asynchronous I/O
+  /// (`CONFIG_AIO`, a sandbox), or other processes have taken all of it (`fs.aio-max-nr`).
+  public static var neverBlocks: Bool { notifier != nil }
+
+  /// Adds 1 to the count without ever blocking.
   ///
-  /// The peer shares the open file description and may have made it blocking, or filled it to its maximum. So the write
-  /// is done only when poll(2) says that there is room; a full counter is already signalled, which is all that a
-  /// notification has to achieve.
+  /// A peer shares the open file description and may make it blocking, or fill it to its maximum, at any moment: a
+  /// write(2) could then wait, however carefully poll(2) was asked before. So the kernel does it, as the completion of an
+  /// operation of asynchronous I/O that has nothing to do. A full counter stays full; it is signalled already, which is
+  /// all that a notification has to achieve.
   ///
-  /// - Returns: Whether the count was raised.
+  /// - Returns: Whether it was signalled.
   @discardableResult
   public static func signal(_ fd: OwnedFD) -> Bool {
+    guard let notifier else { return signalIfRoom(fd) }
+    return clinux_notify(notifier.context, notifier.idle, fd.rawValue) == 0
+  }
+
+  /// The same without asynchronous I/O: only what a peer does between poll(2) and write(2) can make it block.
+  static func signalIfRoom(_ fd: OwnedFD) -> Bool {
     var entry = pollfd(fd: fd.rawValue, events: Int16(POLLOUT), revents: 0)
     guard unsafe poll(&entry, 1, 0) == 1, entry.revents & Int16(POLLOUT) != 0 else { return false }
     var one: UInt64 = 1

@@ -31,6 +31,12 @@ extension Session {
     case .configurationChanged:
       log.debug("the configuration space has changed")
       sendBack(.configurationChange)
+    case .memoryLost(let reason):
+      // One report a ring; the first ends it.
+      guard state.value.end == nil else { return }
+      let error = VhostUserError(.memoryLost, reason)
+      log.error("\(error)")
+      stop(error)
     case .failed(let reason):
       deviceFailed(
         VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))

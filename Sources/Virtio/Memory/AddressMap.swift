@@ -98,6 +98,15 @@
     unsafe entries.deallocate()
   }
 
+  /// What has become of memory whose pages were found gone (``BusErrorGuard``), and what to do; nil when all of it is
+  /// there.
+  package var loss: String? {
+    guard let region = ranges.first(where: { $0.mapping.isLost })?.mapping.region else { return nil }
+    return "memory region \(region) is gone under the device: its file has been truncated, or the system had no page "
+      + "left for it (a full tmpfs, no free huge page, defective memory); start the front-end anew, and look into what it "
+      + "does with its memory file"
+  }
+
   /// A view for the accesses of a burst. The map must outlive it.
   package var view: MemoryView { unsafe MemoryView(entries: entries, count: ranges.count) }
 }

@@ -14,11 +14,11 @@ public import SystemPackage
     case anyFileAtTheRiskOfBlockedWorkers
   }
 
-  // The mapping belongs to this object alone and is never replaced, so a pointer to it may cross threads; what it points
-  // to is shared with the guest and only ever accessed in ways that allow for that.
-  nonisolated(unsafe) private let base: UnsafeMutableRawPointer
-  private let length: Int
+  private let mapping: GuardedMapping
   private let lead: Int
+  /// What it was mapped for.
+  let region: MemoryRegion
+  private let policy: FilePolicy
   /// Which file it is: the numbers of a file that is mapped are given to no other.
   private let identity: FileIdentity
 
@@ -37,7 +37,7 @@ public import SystemPackage
   ///   - file: The memory file; it may be closed afterwards.
   ///   - region: Which part of it.
   ///   - policy: Which kinds of file are accepted.
-  /// - Throws: ``VirtioError`` `wrongFileSystem`, `fileTooSmall` or `mappingFailed`.
+  /// - Throws: ``VirtioError`` `wrongFileSystem`, `fileTooSmall`, `mappingFailed` or `tooManyMappings`.
   public init(
     file: FileDescriptor, region: MemoryRegion, policy: FilePolicy = .memoryOnly
   ) throws(VirtioError) {
@@ -69,26 +69,22 @@ public import SystemPackage
     guard let length = Int(exactly: total) else {
       throw VirtioError(.regionOutOfRange, "memory region \(region) is larger than this process can map")
     }
-    let address = unsafe mmap(
-      nil, length, PROT_READ | PROT_WRITE, MAP_SHARED, file.rawValue, off_t(region.fileOffset - lead))
-    guard let address = unsafe address, unsafe address != MAP_FAILED else {
-      throw VirtioError(
-        .mappingFailed, "memory region \(region): its file cannot be mapped", underlying: Errno(rawValue: errno))
-    }
-    // Guest memory does not belong into a core file of this process.
-    _ = unsafe madvise(address, length, MADV_DONTDUMP)
-    unsafe base = address
-    self.length = length
+    mapping = try GuardedMapping(
+      file: file, offset: region.fileOffset - lead, length: length, name: "memory region \(region)")
     self.lead = Int(lead)
     self.identity = identity
-  }
-
-  deinit {
-    _ = unsafe munmap(base, length)
+    self.region = region
+    self.policy = policy
   }
 
   /// Whether it is of that file.
-  func isOf(_ file: FileDescriptor) -> Bool { FileIdentity(file) == identity }
+  func isOf(_ file: FileDescriptor) -> Bool {
+    // Again first what no file system can make block.
+    (policy == .anyFileAtTheRiskOfBlockedWorkers || clinux_is_memory(file.rawValue)) && FileIdentity(file) == identity
+  }
+
+  /// Whether pages of it were found gone (``BusErrorGuard``).
+  package var isLost: Bool { mapping.isLost }
 
   /// Makes accesses to pages that are not there wait until they are brought.
   func register(with faults: PageFaults) throws(Errno) { unsafe try faults.register(base, length) }
@@ -97,5 +93,5 @@ public import SystemPackage
   func unregister(from faults: PageFaults) { unsafe faults.unregister(base, length) }
 
   /// Where the region starts in this process.
-  @unsafe package var start: UnsafeMutableRawPointer { unsafe base + lead }
+  @unsafe package var start: UnsafeMutableRawPointer { unsafe mapping.start + lead }
 }

@@ -46,6 +46,9 @@ package struct DeviceRing {
   /// The number of descriptors.
   package var size: Int { memory.size }
 
+  /// Breaks the ring, for a reason that is not in the ring itself.
+  package mutating func setFault(_ reason: RingFault) { fault = reason }
+
   /// How many chains wait to be fetched, counted up to `limit`; 0 for a broken ring. An index that cannot be right
   /// breaks the ring.
   package mutating func pending(limit: Int = PacketBurst.capacity) -> Int {

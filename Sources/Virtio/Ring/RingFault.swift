@@ -1,4 +1,4 @@
-/// Why a ring is broken: what a driver wrote into it that no correct driver writes.
+/// Why a ring is broken: what a driver wrote into it that no correct driver writes, or that its memory is gone.
 ///
 /// A broken ring stays broken until it is stopped and started again; nothing more is fetched from it.
 public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
@@ -24,6 +24,8 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
   case shortBuffer
   /// A packet or chain is scattered over more pieces of memory than are kept track of.
   case tooManySegments
+  /// The front-end has taken back pages of memory that it had shared.
+  case memoryLost
 
   /// The reason in words.
   public var description: String {
@@ -38,6 +40,7 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
     case .unmapped: "a buffer lies outside of guest memory"
     case .shortBuffer: "a buffer is shorter than the packet header"
     case .tooManySegments: "a chain is scattered over more than \(SegmentList.capacity) pieces of memory"
+    case .memoryLost: "guest memory is gone"
     }
   }
 }

@@ -1,0 +1,27 @@
+internal import CLinux
+public import SystemPackage
+
+/// Keeps the process alive when a front-end shrinks a memory file that it has shared.
+///
+/// The next access to a page that is gone is SIGBUS, which ends a process. With the guard, the handler of that signal puts
+/// anonymous memory in the place of the whole mapping and the access is done again; whoever serves the rings learns of it
+/// after the burst, and the connection ends. A SIGBUS of other memory goes to the handler that was there before.
+///
+/// A library does not change what signals do by itself: an application that serves front-ends which it does not trust calls
+/// ``install()`` at its start.
+public enum BusErrorGuard {
+  /// Installs the handler; once more does nothing. A handler that is installed later takes its place, and has to hand on
+  /// what is not its own.
+  ///
+  /// - Throws: `Errno`, when the system refuses.
+  public static func install() throws(Errno) {
+    let error = clinux_guard_install()
+    guard error == 0 else { throw Errno(rawValue: -error) }
+  }
+
+  /// Whether that has been done.
+  package static var isInstalled: Bool { clinux_guard_is_installed() }
+
+  /// How many mappings have been lost so far; wraps. One load, for the end of every burst.
+  package static var losses: UInt32 { clinux_guard_losses() }
+}
