@@ -26,15 +26,14 @@ package final class Guest {
   ///   - queues: Queue pairs.
   ///   - features: What its driver accepts beyond mergeable buffers and the ring's format.
   ///   - start: The position at which its rings start; nil for the beginning.
+  ///   - file: Its memory file, which becomes as large as it has to be; nil for a memfd.
   package init(
     queues: Int = 1, format: RingLayout.Format = .split, ringSize: Int = 64, features: Features = [],
-    startingAt start: UInt16? = nil
+    startingAt start: UInt16? = nil, file: OwnedFD? = nil
   ) throws {
-    let descriptor = unsafe clinux_memfd("guest")
-    guard descriptor >= 0 else { throw Errno(rawValue: -descriptor) }
-    let file = OwnedFD(adopting: FileDescriptor(rawValue: descriptor))
     let places = Places(try RingLayout(format, size: ringSize))
     let size = UInt64(2 * queues) * places.stride
+    let file = try file ?? Guest.makeMemory(size: size)
     guard ftruncate(file.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
     let region = try MemoryRegion(guestAddress: Guest.guestBase, size: size, userAddress: Guest.userBase, fileOffset: 0)
     let memory = try GuestMemory.table([(region, file.descriptor)])
@@ -51,6 +50,20 @@ package final class Guest {
     self.features = accepted
     self.memory = memory
     self.rings = rings
+  }
+
+  /// A memory file.
+  package static func makeMemory(size: UInt64) throws -> OwnedFD {
+    let descriptor = unsafe clinux_memfd("guest")
+    guard descriptor >= 0 else { throw Errno(rawValue: -descriptor) }
+    let file = OwnedFD(adopting: FileDescriptor(rawValue: descriptor))
+    guard ftruncate(file.rawValue, off_t(size)) == 0 else { throw Errno(rawValue: errno) }
+    return file
+  }
+
+  /// Takes memory back from whoever shares it: all behind that offset.
+  package func truncate(to offset: UInt64) throws {
+    guard ftruncate(file.rawValue, off_t(offset)) == 0 else { throw Errno(rawValue: errno) }
   }
 
   /// All of it as one region.

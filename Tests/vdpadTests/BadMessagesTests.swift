@@ -11,31 +11,6 @@ import Virtio
 /// else by the end of the connection; nothing is left behind and the next front-end is served.
 @Suite(.serialized)
 struct BadMessagesTests {
-  /// What comes with a message.
-  enum Attached: Sendable {
-    case eventFD
-    case pipe
-    case socket
-    case guestMemory
-    case readOnlyMemory
-    case file
-
-    func open(_ guest: Guest) throws -> OwnedFD {
-      switch self {
-      case .eventFD: return try EventFD.make()
-      case .pipe:
-        let (reading, writing) = try FileDescriptor.pipe()
-        try writing.close()
-        return OwnedFD(adopting: reading)
-      case .socket: return try StreamSocket.make()
-      case .guestMemory: return try guest.file.duplicate()
-      case .readOnlyMemory:
-        return OwnedFD(adopting: try .open(FilePath("/proc/self/fd/\(guest.file.rawValue)"), .readOnly))
-      case .file: return OwnedFD(adopting: try .open(FilePath("/proc/self/exe"), .readOnly))
-      }
-    }
-  }
-
   /// How far the session is when the message comes.
   enum Stage: Sendable {
     /// Features are settled, nothing else.

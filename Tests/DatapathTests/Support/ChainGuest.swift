@@ -39,11 +39,11 @@ final class ChainGuest {
   /// A guest whose device is configured, with all rings running.
   init(
     _ software: any SoftwareDevice, features: Features, mode: WorkerConfiguration.Mode = .event,
-    ringSize: Int = usualSize
+    ringSize: Int = usualSize, onReport: (@Sendable (WorkerReport) -> Void)? = nil
   ) throws {
     size = ringSize
     self.features = features
-    engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode))
+    engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode), onReport: onReport)
     engine.register(software.type) { _ in software }
     device = try engine.open(DeviceRequest(device: -1, owner: "guest", type: software.type))
     let count = device.attributes.vringCount
