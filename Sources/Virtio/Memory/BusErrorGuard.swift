@@ -7,6 +7,8 @@ public import SystemPackage
 /// anonymous memory in the place of the whole mapping and the access is done again; whoever serves the rings learns of it
 /// after the burst, and the connection ends. A SIGBUS of other memory goes to the handler that was there before.
 ///
+/// No thread that touches guest memory may block SIGBUS: the kernel then ends the process without asking any handler.
+///
 /// A library does not change what signals do by itself: an application that serves front-ends which it does not trust calls
 /// ``install()`` at its start.
 public enum BusErrorGuard {
