@@ -202,6 +202,38 @@ struct NetQueueTests {
     #expect(served.guest.received == 30 && served.guest.fault == nil)
   }
 
+  @Test(
+    "Memory that is gone is reported once a ring, with its region; nothing more comes of its queues, until there is other"
+  )
+  func memoryLost() throws {
+    try BusErrorGuard.install()
+    let served = try ServedGuest()
+    try served.configure()
+    served.guest.send(2)
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 2)
+    served.guest.truncate()
+    for queue in [served.fromGuest, served.toGuest] {
+      for _ in 0..<3 { #expect(queue.pending == 0) }
+      #expect(queue.state == .broken(.memoryLost) && queue.statistics.broken == 1)
+    }
+    #expect(served.fromGuest.dequeueBurst(into: burst) == 0)
+    let reports = served.observer.reports.withLock { $0 }
+    #expect(reports.count == 2)
+    for report in reports {
+      guard case .memoryLost(let reason) = report else {
+        Issue.record("\(report)")
+        continue
+      }
+      #expect(reason.contains("memory region") && reason.contains("is gone under the device"))
+    }
+    // Another guest's device is none the worse, whatever was lost before.
+    let other = try ServedGuest()
+    try other.configure()
+    other.guest.send(1)
+    #expect(other.fromGuest.dequeueBurst(into: burst) == 1)
+    #expect(other.fromGuest.isRunning && other.observer.reports.withLock { $0.isEmpty })
+  }
+
   @Test("A broken ring is reported once, its queue says so until it is started again, and the other one goes on")
   func broken() throws {
     let served = try ServedGuest()
