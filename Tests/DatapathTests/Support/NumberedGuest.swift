@@ -64,10 +64,10 @@ final class NumberedGuest {
 
   // MARK: What the front-end says
 
-  /// The memory, mapped anew: nothing of it stays mapped when the last one who holds it lets go.
-  /// Takes all of it away.
+  /// Takes all of the memory away.
   func truncate() { _ = ftruncate(file.rawValue, 0) }
 
+  /// The memory, mapped anew: nothing of it stays mapped when the last one who holds it lets go.
   func snapshot() throws -> GuestMemory { try NumberedGuest.map(file) }
 
   /// Where both sides of a ring begin.
