@@ -31,7 +31,7 @@ ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int *c
   *truncated = false;
   ssize_t n;
   do {
-    n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC);
+    n = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   if (n < 0) return -errno;
   if (message.msg_flags & MSG_CTRUNC) *truncated = true;
@@ -67,7 +67,7 @@ ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fd
   }
   ssize_t n;
   do {
-    n = sendmsg(socket, &message, MSG_NOSIGNAL);
+    n = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   } while (n < 0 && errno == EINTR);
   return n < 0 ? -errno : n;
 }

@@ -29,10 +29,12 @@
 
 /// Receives bytes and all descriptors that come with them: `fds` has room for CLINUX_MAX_FDS, so that none is closed on
 /// the way, which could block. `*truncated` says that the kernel had to drop some. Received descriptors have FD_CLOEXEC.
+/// Never waits, whatever the socket's flags: who else holds it, such as the peer that has sent it, can change those.
 /// Returns the byte count, 0 at the end of the stream, or -errno.
 ssize_t clinux_receive(int socket, void *buffer, size_t length, int *fds, int *count, bool *truncated);
 
-/// Sends bytes and descriptors without SIGPIPE. Returns the byte count or -errno.
+/// Sends bytes and descriptors without SIGPIPE and without waiting, whatever the socket's flags. Returns the byte count or
+/// -errno.
 ssize_t clinux_send(int socket, const void *buffer, size_t length, const int *fds, int count);
 
 // MARK: Sockets

@@ -74,7 +74,7 @@ package enum StreamSocket {
     guard unsafe getpeername(socket.rawValue, &address, &length) == 0 else { throw Errno(rawValue: errno) }
   }
 
-  /// Receives without waiting.
+  /// Receives without waiting, even if somebody else who holds the socket has made it blocking.
   ///
   /// - Parameters:
   ///   - count: The most bytes to take off the stream; at least 1.
@@ -100,7 +100,7 @@ package enum StreamSocket {
       truncated: truncated || descriptors.count > capacity)
   }
 
-  /// Sends without waiting and without SIGPIPE.
+  /// Sends without SIGPIPE and without waiting, even if somebody else who holds the socket has made it blocking.
   ///
   /// - Returns: How many bytes the kernel took; the descriptors go with the first.
   /// - Throws: `.wouldBlock` when it takes none.

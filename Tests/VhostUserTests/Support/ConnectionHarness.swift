@@ -12,7 +12,7 @@ final class ConnectionHarness {
 
   let loop: EventLoop
   let connection: Connection
-  /// The other end, blocking.
+  /// The other end.
   private(set) var peer: OwnedFD?
   /// The connection's own descriptor number.
   let number: CInt
@@ -78,6 +78,7 @@ final class ConnectionHarness {
     guard let peer else { throw Errno.badFileDescriptor }
     var (rest, attached) = (bytes[...], descriptors)
     while !rest.isEmpty {
+      waitFor(peer, POLLOUT)
       rest = rest.dropFirst(try StreamSocket.send(peer, rest, descriptors: attached))
       attached = []
     }
@@ -88,12 +89,19 @@ final class ConnectionHarness {
     guard let peer else { throw Errno.badFileDescriptor }
     var result: (bytes: [UInt8], descriptors: [OwnedFD]) = ([], [])
     while result.bytes.count < count {
+      waitFor(peer, POLLIN)
       let piece = try StreamSocket.receive(peer, atMost: count - result.bytes.count, descriptors: 16)
       if piece.bytes.isEmpty { break }
       result.bytes += piece.bytes
       result.descriptors += piece.descriptors
     }
     return result
+  }
+
+  /// Waits until the peer's side can be read or written.
+  private func waitFor(_ peer: OwnedFD, _ event: CInt) {
+    var entry = pollfd(fd: peer.rawValue, events: Int16(event), revents: 0)
+    _ = unsafe poll(&entry, 1, -1)
   }
 
   /// Closes the peer's side.

@@ -246,6 +246,36 @@ struct ConnectionTests {
     await harness.finish()
   }
 
+  /// Who has passed a socket on can hold a copy of it, and change its flags at any time.
+  @Test func socketMadeBlockingBlocksNobody() async throws {
+    let loop = try EventLoop(name: "test")
+    let (own, peer) = try ConnectionHarness.pair()
+    let copy = try own.duplicate()
+    let connection = Connection(own, on: loop)
+    let (messages, continuation) = AsyncStream.makeStream(of: RawMessage.self)
+    var iterator = messages.makeAsyncIterator()
+    await loop.perform {
+      connection.start {
+        continuation.yield($0)
+      } onClose: { _ in
+        continuation.finish()
+      }
+    }
+    let flags = clinux_status_flags(copy.rawValue)
+    #expect(flags & O_NONBLOCK != 0)
+    #expect(clinux_set_status_flags(copy.rawValue, flags & ~O_NONBLOCK) == 0)
+    _ = try StreamSocket.send(peer, wire(.getFeatures)[...], descriptors: [])
+    #expect(await iterator.next()?.header.request == FrontendRequest.getFeatures.rawValue)
+    await loop.perform {
+      while !connection.isBlocked { connection.send([UInt8](repeating: 0, count: 4096)) }
+    }
+    // Readable and writable events are served, and then others.
+    _ = try StreamSocket.send(peer, wire(.getFeatures)[...], descriptors: [])
+    #expect(await iterator.next() != nil)
+    await loop.perform { connection.close(VhostUserError(.stopped, "the test is over")) }
+    loop.stop()
+  }
+
   @Test func unreadDescriptorsAreBounded() async throws {
     let harness = try await ConnectionHarness()
     let (loop, connection) = (harness.loop, harness.connection)
