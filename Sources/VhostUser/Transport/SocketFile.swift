@@ -32,20 +32,15 @@ package struct SocketFile: Sendable {
   /// Makes a socket that listens at `path`.
   ///
   /// A socket file whose process has gone is replaced. One that somebody listens on, and a file that is no socket, stay.
+  /// Of two that start at once one gets the path: see ``FolderLock``.
   ///
   /// - Throws: `.badPath`, `.pathInUse`, `.system`.
   package static func listen(
     at path: String, options: Options = Options()
   ) throws(VhostUserError) -> (socket: OwnedFD, file: SocketFile) {
-    let length = path.utf8.count
-    guard length > 0, !path.utf8.contains(0) else {
-      throw VhostUserError(.badPath, "a socket path is empty or contains a NUL")
-    }
-    guard length <= StreamSocket.longestPath else {
-      throw VhostUserError(
-        .badPath,
-        "the socket path has \(length) bytes, \(StreamSocket.longestPath) is the most that Linux takes: \(path)")
-    }
+    try check(path)
+    let lock = try FolderLock(around: path)
+    defer { withExtendedLifetime(lock) {} }
     let socket: OwnedFD
     do throws(Errno) {
       socket = try StreamSocket.make()
@@ -72,7 +67,21 @@ package struct SocketFile: Sendable {
     return (socket, file)
   }
 
-  /// Removes the file if it is still the one that was made.
+  /// Throws unless a socket can have this path, whatever is there.
+  package static func check(_ path: String) throws(VhostUserError) {
+    let length = path.utf8.count
+    guard length > 0, !path.utf8.contains(0) else {
+      throw VhostUserError(.badPath, "a socket path is empty or contains a NUL")
+    }
+    guard length <= StreamSocket.longestPath else {
+      throw VhostUserError(
+        .badPath,
+        "the socket path has \(length) bytes, \(StreamSocket.longestPath) is the most that Linux takes: \(path)")
+    }
+  }
+
+  /// Removes the file if it is still the one that was made. Before its socket is closed: as long as somebody listens, nobody
+  /// takes it for stale, and its inode number is not given away.
   package func remove() {
     if SocketFile.identity(of: path) == identity { SocketFile.unlink(path) }
   }

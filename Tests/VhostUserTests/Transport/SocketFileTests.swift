@@ -111,4 +111,33 @@ struct SocketFileTests {
     #expect(canConnect(path))
     withExtendedLifetime((socket, other)) {}
   }
+
+  /// However many start at once where a stale file is, one has the path afterwards, is the one that clients reach, and its
+  /// file is still there when the others have given up.
+  @Test func oneOfManyGetsAStalePath() async throws {
+    let path = path
+    for _ in 0..<50 {
+      do {
+        let (socket, _) = try SocketFile.listen(at: path)
+        withExtendedLifetime(socket) {}
+      }
+      let outcomes = await withTaskGroup(of: Result<OwnedFD, VhostUserError>.self) { group in
+        for _ in 0..<8 {
+          group.addTask {
+            do throws(VhostUserError) {
+              return .success(try SocketFile.listen(at: path).socket)
+            } catch {
+              return .failure(error)
+            }
+          }
+        }
+        return await group.reduce(into: []) { $0.append($1) }
+      }
+      let won = outcomes.compactMap { try? $0.get() }
+      #expect(won.count == 1)
+      #expect(outcomes.allSatisfy { if case .failure(let error) = $0 { error.code == .pathInUse } else { true } })
+      #expect(canConnect(path))
+      withExtendedLifetime(won) {}
+    }
+  }
 }
