@@ -39,6 +39,8 @@ extension VhostUserError {
     public static let budget = Code("budget", advice: "the front-end is stuck or hostile")
     /// The peer has closed the connection.
     public static let disconnected = Code("disconnected")
+    /// Nobody accepts a connection at the path.
+    public static let unreachable = Code("unreachable", advice: "start the front-end, with a socket that it listens on")
     /// The device could not do what the front-end asked for.
     public static let device = Code("device")
     /// This side ended it: the socket was stopped or removed.

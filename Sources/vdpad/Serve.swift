@@ -12,14 +12,18 @@ struct Serve: ParsableCommand {
     abstract: "Serve one vhost-user socket in the foreground.",
     discussion: """
       Without --engine the software datapath serves the socket. Ends on SIGTERM or SIGINT and removes the socket it made; \
-      with --fd of a connected socket it ends when the front-end goes.
+      with --fd of a connected socket it ends when the front-end goes. With --client it connects to a front-end that \
+      listens, and again whenever that has gone.
       """)
 
   @Option(help: ArgumentHelp("The virtio device type (default net).", valueName: "net|block"))
   var type = "net"
 
-  @Option(help: ArgumentHelp("Listen on a Unix socket at this path.", valueName: "path"))
+  @Option(help: ArgumentHelp("Listen on a Unix socket here, or with --client connect to it.", valueName: "path"))
   var socketPath: String?
+
+  @Flag(help: "The front-end listens on the socket: connect to it, and try again until it is there.")
+  var client = false
 
   @Option(help: ArgumentHelp("Use an inherited socket, listening or connected.", valueName: "number"))
   var fd: Int32?

@@ -27,10 +27,18 @@ struct ServeSettings {
     }
     let endpoint: SocketConfiguration.Endpoint
     switch (options.socketPath, options.fd) {
-    case (let path?, nil): endpoint = .listen(path: path)
+    case (let path?, nil): endpoint = options.client ? .connect(path: path) : .listen(path: path)
+    case (nil, .some) where options.client: throw ValidationError("--client needs the --socket-path to connect to")
     case (nil, let fd?) where fd >= 0: endpoint = .inherited(FileDescriptor(rawValue: fd))
     case (nil, .some): throw ValidationError("--fd is a descriptor's number, 0 or more")
     default: throw ValidationError("give one of --socket-path and --fd")
+    }
+    if options.client || options.fd != nil,
+      let (name, _) = [("--socket-mode", options.socketMode), ("--socket-owner", options.socketOwner)].first(where: {
+        $0.1 != nil
+      })
+    {
+      throw ValidationError("\(name) is for a socket that is made here: not with --client or --fd")
     }
     queues = options.queues ?? 1
     // What a connection can name in eight bits.

@@ -407,13 +407,4 @@ struct VhostUserSocketTests {
     socket.stop()
     #expect(try first.isClosed())
   }
-
-  /// Waits, up to ten seconds.
-  private func waits(_ condition: () -> Bool) async throws {
-    let deadline = ContinuousClock.now + .seconds(10)
-    while !condition() {
-      try #require(ContinuousClock.now < deadline)
-      try await Task.sleep(for: .milliseconds(2))
-    }
-  }
 }

@@ -15,6 +15,11 @@ struct OptionsTests {
     arguments: [
       ([], "give one of --socket-path and --fd"),
       (["--socket-path", "SOCK", "--fd", "3"], "give one of --socket-path and --fd"),
+      (["--client"], "give one of --socket-path and --fd"),
+      (["--client", "--fd", "0"], "--client needs the --socket-path to connect to"),
+      (["--client", "--socket-path", "SOCK", "--socket-mode", "0600"], "--socket-mode is for a socket that is made"),
+      (["--client", "--socket-path", "SOCK", "--socket-owner", "0"], "--socket-owner is for a socket that is made"),
+      (["--fd", "0", "--socket-mode", "0600"], "--socket-mode is for a socket that is made"),
       (["--fd=-1"], "--fd is a descriptor's number"),
       (["--fd", "x"], "--fd"),
       (["--socket-path", "SOCK", "--type", "tape"], "--type tape: this program serves net and block devices"),

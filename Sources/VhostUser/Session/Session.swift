@@ -29,6 +29,8 @@ final class Session: Sendable {
     var inbandCalls: [Int: (call: OwnedFD, registration: EventLoop.Registration)] = [:]
     /// The move of the device's own state that is under way, or has ended and was not asked for.
     var transfer: StatePipe?
+    /// Whether the device has served the rings at any time.
+    var wasReady = false
   }
 
   let name: String
@@ -72,6 +74,9 @@ final class Session: Sendable {
 
   /// Whether the device serves the rings.
   var isReady: Bool { state.value.isConfigured }
+
+  /// Whether the device has served the rings at any time.
+  var wasReady: Bool { state.value.wasReady }
 
   /// What is missing before the device serves the rings, in words; nil when it does.
   var notReadyReason: String? {
@@ -219,6 +224,7 @@ final class Session: Sendable {
         state.value.isConfigured = true
         offerDoorbells()
         watchInbandCalls()
+        state.value.wasReady = true
         log.info("ready: \(device.handle) (\(device.driver)) serves \(setup.vrings.count) vrings")
         emit(.ready)
       case .failure(let error): deviceFailed(error)

@@ -8,6 +8,9 @@ public struct SocketConfiguration: Sendable {
   public enum Endpoint: Sendable {
     /// A Unix socket that is made at this path (107 bytes at most) and listened on.
     case listen(path: String)
+    /// The front-end listens on a Unix socket at this path (107 bytes at most), or will: it is connected to, and again
+    /// whenever the connection has ended.
+    case connect(path: String)
     /// A descriptor of a listening or connected Unix socket that was inherited; it is taken over.
     case inherited(FileDescriptor)
   }
@@ -20,11 +23,11 @@ public struct SocketConfiguration: Sendable {
   public var type: DeviceType
   /// Settings for the device that serves it, such as a net device's `port`.
   public var parameters: Parameters
-  /// Permission bits of the socket file; nil leaves them to the umask.
+  /// Permission bits of the socket file that is made; nil leaves them to the umask.
   public var mode: UInt32?
-  /// The numeric owner of the socket file; nil leaves it.
+  /// The numeric owner of the socket file that is made; nil leaves it.
   public var owner: UInt32?
-  /// The numeric group of the socket file; nil leaves it.
+  /// The numeric group of the socket file that is made; nil leaves it.
   public var group: UInt32?
   /// Which kinds of file may be guest memory.
   public var memoryPolicy: MemoryMapping.FilePolicy
@@ -42,13 +45,22 @@ public struct SocketConfiguration: Sendable {
     self.parameters = parameters
     memoryPolicy = .memoryOnly
     switch endpoint {
-    case .listen(let path): self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
+    case .listen(let path), .connect(let path):
+      self.name = name ?? path.split(separator: "/").last.map(String.init) ?? path
     case .inherited(let descriptor): self.name = name ?? "fd \(descriptor.rawValue)"
     }
   }
 
-  /// The path that is listened on; empty for an inherited descriptor.
+  /// The path that is listened on or connected to; empty for an inherited descriptor.
   var path: String {
-    if case .listen(let path) = endpoint { path } else { "" }
+    switch endpoint {
+    case .listen(let path), .connect(let path): path
+    case .inherited: ""
+    }
+  }
+
+  /// Which side of the connection it is.
+  var role: SocketStatus.Role {
+    if case .connect = endpoint { .client } else { .server }
   }
 }

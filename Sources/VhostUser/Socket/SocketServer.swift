@@ -1,10 +1,10 @@
 import Synchronization
 import VDPA
 
-/// The running side of a socket: listens, and has one session at a time. Lives on the socket's loop.
+/// The running side of a socket: has one session at a time, with whoever its source brings. Lives on the socket's loop.
 final class SocketServer: Sendable {
   private struct State {
-    var listener: Listener?
+    var source: (any ConnectionSource)?
     var session: Session?
     /// A connection that came while the one before was still being closed.
     var waiting: OwnedFD?
@@ -35,49 +35,63 @@ final class SocketServer: Sendable {
   // MARK: Called by the application
 
   func start() throws(VhostUserError) {
-    var listener: Listener?
-    var connection: OwnedFD?
-    switch socket.configuration.endpoint {
+    let source = try makeSource()
+    log.info("\(device.handle) (\(device.driver)), \(offer.queues) queues, \(purpose)")
+    let failure = onLoop { () -> VhostUserError? in
+      self.state.value.source = source
+      self.update()
+      do throws(VhostUserError) {
+        try source.start(
+          onConnection: { self.accept($0) },
+          onError: { error in self.log.error("\(error)") },
+          onChange: { self.update() })
+        return nil
+      } catch {
+        self.state.value.source = nil
+        source.stop()
+        return error
+      }
+    }
+    if let failure { throw failure }
+  }
+
+  private func makeSource() throws(VhostUserError) -> any ConnectionSource {
+    let configuration = socket.configuration
+    switch configuration.endpoint {
     case .listen(let path):
-      let configuration = socket.configuration
-      listener = try Listener(
+      return try Listener(
         path: path,
         options: SocketFile.Options(
           mode: configuration.mode, owner: configuration.owner, group: configuration.group), on: loop)
+    case .connect(let path):
+      return try Connector(path: path, on: loop)
     case .inherited:
       let inherited = try socket.inheritedDescriptor()
       switch try InheritedSocket.kind(of: inherited) {
-      case .listening: listener = try Listener(adopting: inherited, on: loop)
+      case .listening: return try Listener(adopting: inherited, on: loop)
       case .connected:
-        connection = inherited
         socket.useInherited()
         single.store(true, ordering: .relaxed)
+        return SingleConnection(inherited, on: loop)
       }
     }
-    let outcome = onLoop { [listener, connection] () -> VhostUserError? in
-      self.state.value.listener = listener
-      self.update()
-      do throws(VhostUserError) {
-        try listener?.start(
-          onConnection: { self.accept($0) },
-          onError: { error in self.log.error("\(error)") })
-      } catch {
-        listener?.stop()
-        return error
-      }
-      if let connection { self.accept(connection) }
-      return nil
+  }
+
+  /// What it does, for the log.
+  private var purpose: String {
+    switch socket.configuration.endpoint {
+    case .listen: "listening"
+    case .connect(let path): "connecting to \(path)"
+    case .inherited: isSingleConnection ? "connected" : "listening"
     }
-    if let outcome { throw outcome }
-    log.info("\(device.handle) (\(device.driver)), \(offer.queues) queues, listening")
   }
 
   func stop() {
     let done = FutexWord()
     let seen = done.value
     loop.run { [self] in
-      state.value.listener?.stop()
-      state.value.listener = nil
+      state.value.source?.stop()
+      state.value.source = nil
       state.value.waiting = nil
       state.value.stopped = { done.signal() }
       if let session = state.value.session {
@@ -144,6 +158,7 @@ final class SocketServer: Sendable {
   }
 
   private func ended(_ reason: VhostUserError) {
+    let wasReady = state.value.session?.wasReady ?? false
     state.value.session = nil
     log.info("disconnected: \(reason.message)")
     update()
@@ -153,6 +168,8 @@ final class SocketServer: Sendable {
     } else if let waiting = state.value.waiting {
       state.value.waiting = nil
       accept(waiting)
+    } else {
+      state.value.source?.connectionEnded(wasReady: wasReady)
     }
   }
 
@@ -167,7 +184,8 @@ final class SocketServer: Sendable {
   private func update() {
     let session = state.value.session
     let isReady = session?.isReady ?? false
-    let reason = session.map(\.notReadyReason) ?? "no front-end is connected"
+    let nobody = state.value.source?.waitingFor ?? "the socket is being stopped"
+    let reason = session.map(\.notReadyReason) ?? nobody
     socket.live.withLock { live in
       live.isConnected = session != nil
       live.isReady = isReady

@@ -294,7 +294,8 @@ public final class VhostUserSocket: Sendable {
 
   // MARK: Running
 
-  /// Starts to serve: listens, or takes the inherited connection.
+  /// Starts to serve: listens, connects, or takes the inherited connection. A front-end that nobody can connect to yet is no
+  /// error: ``status`` says what is tried and why it failed.
   ///
   /// - Throws: ``VhostUserError`` for a socket that cannot be made, or with features that the device does not have, or
   ///   `outOfState` when it is started already or its inherited connection has been used; ``VDPAError``, when the device
@@ -342,7 +343,8 @@ public final class VhostUserSocket: Sendable {
     return (device, offer)
   }
 
-  /// Ends the connection if there is one, closes the socket, removes its file and gives the device back.
+  /// Ends the connection if there is one, or the tries to make one, closes the socket, removes its file and gives the device
+  /// back.
   ///
   /// Waits until the device can be claimed again. The socket can then be set up and started again.
   public func stop() {
@@ -367,7 +369,7 @@ public final class VhostUserSocket: Sendable {
     let (binding, driver) = setup.withLock { ($0.binding, $0.driver) }
     let live = live.withLock { $0 }
     return SocketStatus(
-      name: configuration.name, path: configuration.path, binding: binding, datapath: driver,
+      name: configuration.name, path: configuration.path, role: configuration.role, binding: binding, datapath: driver,
       isConnected: live.isConnected, isReady: live.isReady, notReadyReason: live.notReadyReason,
       deviceFailures: live.deviceFailures)
   }

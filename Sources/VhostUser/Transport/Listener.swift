@@ -67,13 +67,17 @@ package final class Listener: Sendable {
   /// clinux_accept itself.
   package static let accept: Accept = { clinux_accept($0) }
 
+  package var waitingFor: String { "no front-end is connected" }
+
   /// Begins to accept.
   ///
   /// - Parameters:
   ///   - onConnection: Called with each connected socket, non-blocking.
   ///   - onError: Called when no connection can be accepted; once until it works again.
+  ///   - onChange: Not called: what is waited for stays the same.
   package func start(
-    onConnection: @escaping ConnectionHandler, onError: @escaping ErrorHandler
+    onConnection: @escaping ConnectionHandler, onError: @escaping ErrorHandler,
+    onChange: @escaping @Sendable () -> Void = {}
   ) throws(VhostUserError) {
     state.value.onConnection = onConnection
     state.value.onError = onError
@@ -83,6 +87,9 @@ package final class Listener: Sendable {
       throw VhostUserError(.system, "the listening socket cannot be watched", errno: error)
     }
   }
+
+  /// Others are accepted all the time.
+  package func connectionEnded(wasReady: Bool) {}
 
   /// Accepts no more, closes the socket and removes its file if that is still its own.
   package func stop() {
@@ -124,7 +131,7 @@ package final class Listener: Sendable {
   /// The client stays in the queue, so the socket stays readable: look away for a while instead of spinning.
   private func backOff(_ error: Errno) {
     unwatch()
-    loop.run(after: Listener.pause) { [self] in resume() }
+    loop.run(after: Listener.pause) { [weak self] in self?.resume() }
     guard !state.value.isShort else { return }
     state.value.isShort = true
     state.value.onError?(
@@ -136,7 +143,9 @@ package final class Listener: Sendable {
     do throws(Errno) {
       try watch()
     } catch {
-      loop.run(after: Listener.pause) { [self] in resume() }
+      loop.run(after: Listener.pause) { [weak self] in self?.resume() }
     }
   }
 }
+
+extension Listener: ConnectionSource {}

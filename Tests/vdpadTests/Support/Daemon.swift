@@ -35,22 +35,8 @@ final class Daemon: Sendable {
     return (status, process.output())
   }
 
-  /// Open descriptors.
-  var descriptors: Int { (try? FileManager.default.contentsOfDirectory(atPath: "/proc/\(process.pid)/fd").count) ?? -1 }
-
-  /// Mappings of memory files.
-  var mappings: Int {
-    guard let maps = SystemTable.text(at: "/proc/\(process.pid)/maps") else { return -1 }
-    return maps.split(separator: "\n").count { $0.contains("memfd:") || $0.contains("/dev/shm/") }
-  }
-
   /// What it holds, for a comparison before and after.
-  struct Holdings: Equatable, Sendable {
-    var descriptors: Int
-    var mappings: Int
-  }
-
-  var holdings: Holdings { Holdings(descriptors: descriptors, mappings: mappings) }
+  var holdings: Holdings { Holdings(of: process) }
 
   /// Waits until it holds no more than `before`; what it holds then.
   func settled(to before: Holdings) -> Holdings {
