@@ -2,15 +2,23 @@ import Synchronization
 import VDPA
 import Virtio
 
-/// An engine whose one device does nothing, and fails the operations that it is told to.
+/// An engine whose one device does nothing, and fails or delays the operations that it is told to.
 final class FailingEngine: Engine, EngineDriver {
   let name = "failing"
   let attributes = EngineAttributes(deviceCount: 1)
   private let failing = Mutex<Set<String>>([])
+  private let held = Mutex<Set<String>>([])
+  private let released = FutexWord()
   private let observed = Mutex<(any DeviceObserver)?>(nil)
 
   /// Makes these operations fail, and no others.
   func fail(_ operations: String...) { failing.withLock { $0 = Set(operations) } }
+
+  /// Makes these operations last until others are held, or none, and no others.
+  func hold(_ operations: String...) {
+    held.withLock { $0 = Set(operations) }
+    released.signal()
+  }
 
   /// Makes the device report that it has failed.
   func reportFailure() { observed.withLock { $0 }?.deviceReports(.failed(reason: "it caught fire")) }
@@ -20,6 +28,9 @@ final class FailingEngine: Engine, EngineDriver {
   func open(_ request: DeviceRequest) throws -> sending any Device { Failing(engine: self) }
 
   fileprivate func check(_ operation: String) throws {
+    while case let seen = released.value, held.withLock({ $0.contains(operation) }) {
+      released.wait(whileEqualTo: seen, nanoseconds: -1)
+    }
     if failing.withLock({ $0.contains(operation) }) { throw Refusal(operation: operation) }
   }
 
