@@ -83,8 +83,11 @@ let package = Package(
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
     .executableTarget(name: "peer-parent", dependencies: ["Peers"], path: "Tests/PeerParent", swiftSettings: settings),
     .executableTarget(
-      name: "vdpa-bench", dependencies: ["Peers", argumentParser], path: "Benchmarks/vdpa-bench",
-      swiftSettings: settings),
+      name: "vdpa-bench",
+      dependencies: [
+        "Virtio", "VDPA", "Datapath", "VhostUser", "FrontEndTestSupport", "Peers", logging, argumentParser,
+      ],
+      path: "Benchmarks/vdpa-bench", swiftSettings: settings),
 
     // Tests, one target a module.
     .testTarget(

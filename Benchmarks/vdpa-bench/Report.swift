@@ -24,14 +24,7 @@ struct Report: Sendable {
         ["\(cell.port)", "\(cell.size)"] + backEnds.map { Report.mega(cell.median($0)) }
           + [cell.ratio.map { Report.fixed($0, 2) } ?? "-", Report.percent(cell.disturbance)])
     }
-    let widths = rows[0].indices.map { column in rows.map { $0[column].count }.max() ?? 0 }
-    return rows.map { row in
-      row.enumerated().map { column, text in
-        let space = String(repeating: " ", count: widths[column] - text.count)
-        // Words to the left, figures to the right.
-        return column == 0 ? text + space : space + text
-      }.joined(separator: "  ")
-    }.joined(separator: "\n") + (memory.map { "\nfront-end memory: \($0)" } ?? "")
+    return textTable(rows) + (memory.map { "\nfront-end memory: \($0)" } ?? "")
   }
 
   private struct Row: Encodable {

@@ -16,6 +16,7 @@ struct Service {
     signal(SIGPIPE, SIG_IGN)
     // So is a file that may not become as large as a guest wants it (ulimit -f).
     signal(SIGXFSZ, SIG_IGN)
+    OpenFileLimit.raise()
     // Before the first thread, so that no thread takes the signal away from the one that waits for it.
     let ending = try EndingSignals()
 

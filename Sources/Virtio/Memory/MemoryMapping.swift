@@ -87,10 +87,10 @@ public import SystemPackage
   package var isLost: Bool { mapping.isLost }
 
   /// Makes accesses to pages that are not there wait until they are brought.
-  func register(with faults: PageFaults) throws(Errno) { unsafe try faults.register(base, length) }
+  func register(with faults: PageFaults) throws(Errno) { unsafe try faults.register(mapping.start, mapping.length) }
 
   /// Lets accesses wait no more; pages that are not there are zeroes.
-  func unregister(from faults: PageFaults) { unsafe faults.unregister(base, length) }
+  func unregister(from faults: PageFaults) { unsafe faults.unregister(mapping.start, mapping.length) }
 
   /// Where the region starts in this process.
   @unsafe package var start: UnsafeMutableRawPointer { unsafe mapping.start + lead }
