@@ -1,5 +1,13 @@
-/// What `--print-capabilities` prints (QEMU, vhost-user back-end conventions): works without any privilege.
+/// What `--print-capabilities` prints (vhost-user, Backend program conventions): works without any privilege.
 enum Capabilities {
   static let net = #"{"type":"net","features":[]}"#
   static let block = #"{"type":"block","features":["read-only","blk-file"]}"#
+
+  /// What to print for a command line that asks for it; nil when none does. All other options are ignored, those that cannot be
+  /// understood included, but for `--type`.
+  static func asked(by arguments: [String]) -> String? {
+    guard arguments.first == "serve", arguments.contains("--print-capabilities") else { return nil }
+    let type = zip(arguments, arguments.dropFirst()).last { $0.0 == "--type" }?.1
+    return type == "block" || arguments.contains("--type=block") ? block : net
+  }
 }

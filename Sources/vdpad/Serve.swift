@@ -83,14 +83,11 @@ struct Serve: ParsableCommand {
   @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))
   var logLevel = "info"
 
-  @Flag(help: "Print what this program can do as JSON, and end.")
+  /// Served before options are parsed: see ``Capabilities``.
+  @Flag(help: "Print what this program can do as JSON, and end; other options are ignored, but for --type.")
   var printCapabilities = false
 
   func run() throws {
-    if printCapabilities {
-      print(type == "block" ? Capabilities.block : Capabilities.net)
-      return
-    }
     try Service(ServeSettings(self)).run()
   }
 }

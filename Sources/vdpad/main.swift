@@ -1,3 +1,7 @@
 import ArgumentParser
 
-Vdpad.main()
+if let capabilities = Capabilities.asked(by: Array(CommandLine.arguments.dropFirst())) {
+  print(capabilities)
+} else {
+  Vdpad.main()
+}

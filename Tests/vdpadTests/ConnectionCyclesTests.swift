@@ -77,7 +77,34 @@ struct ConnectionCyclesTests {
     }
   }
 
-  @Test("The same in the client role, in which vdpad comes back to the front-end that has left")
+  @Test("2,000 front-ends that leave at once, in the middle of messages with descriptors too, leave nothing behind")
+  func storm() async throws {
+    try await blocking {
+      let daemon = try Daemon("--log-level", "info")
+      try behaveWell(at: daemon.path)
+      let before = daemon.holdings
+      for i in 0..<2000 {
+        let guest = try Guest()
+        let frontEnd = try RawFrontEnd(path: daemon.path)
+        switch i % 4 {
+        case 0: break
+        case 1: frontEnd.send(bytes: [1, 0, 0], descriptors: [guest.file.rawValue])
+        case 2:
+          frontEnd.send(
+            bytes: MessageHeader(request: 5, size: 40).encoded + [1], descriptors: guest.rings.map(\.kick.rawValue))
+        default:
+          guest.share(with: frontEnd)
+          frontEnd.send(.getFeatures)
+        }
+        frontEnd.hangUp()
+      }
+      #expect(daemon.settled(to: before) == before)
+      try behaveWell(at: daemon.path)
+      #expect(try daemon.end() == .exited(0))
+    }
+  }
+
+  @Test("10,000 sessions in the client role leave as little: vdpad comes back each time")
   func client() async throws {
     try await blocking {
       let scratch = try ScratchDirectory("vdpad")

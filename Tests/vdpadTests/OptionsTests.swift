@@ -90,7 +90,9 @@ struct OptionsTests {
     try await blocking {
       let offered: [String: Set<String>] = ["net": [], "block": ["read-only", "blk-file"]]
       for (type, features) in offered {
-        for more in [[], ["--socket-path", "/no/such/folder/sock", "--queues", "0"]] {
+        for more in [
+          [], ["--socket-path", "/no/such/folder/sock", "--queues", "0"], ["--fd", "x", "--bogus", "--client", "more"],
+        ] {
           let (status, output) = try Daemon.run(["serve", "--type", type, "--print-capabilities"] + more)
           #expect(status == .exited(0))
           let object = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any]

@@ -146,6 +146,29 @@ struct ServeTests {
     }
   }
 
+  @Test("SIGTERM ends it with 0 as well while it serves an inherited socket, connected or listening")
+  func inheritedAndEnded() async throws {
+    try await blocking {
+      let scratch = try ScratchDirectory()
+      let listening = try StreamSocket.make()
+      try StreamSocket.bind(listening, to: scratch.file("sock"))
+      try StreamSocket.listen(listening)
+      let (own, other) = try RawFrontEnd.pair()
+      for (descriptor, connect) in [
+        (listening, { try RawFrontEnd(path: scratch.file("sock")) }), (other, { RawFrontEnd(adopting: own) }),
+      ] as [(OwnedFD, () throws -> RawFrontEnd)] {
+        let process = try Daemon.start(["serve", "--fd", "0"], input: descriptor.descriptor)
+        let frontEnd = try connect()
+        let guest = try Guest()
+        try guest.run(with: frontEnd)
+        #expect(try guest.exchange([1]) == [1])
+        process.signal(SIGTERM)
+        #expect(try process.waitForExit(timeout: .seconds(5)) == .exited(0))
+        #expect(try frontEnd.isClosed())
+      }
+    }
+  }
+
   @Test("A front-end that has gone before the start ends it too")
   func connectedAndGone() async throws {
     try await blocking {
