@@ -7,7 +7,8 @@ enum Capabilities {
   /// understood included, but for `--type`.
   static func asked(by arguments: [String]) -> String? {
     guard arguments.first == "serve", arguments.contains("--print-capabilities") else { return nil }
-    let type = zip(arguments, arguments.dropFirst()).last { $0.0 == "--type" }?.1
-    return type == "block" || arguments.contains("--type=block") ? block : net
+    let isBlock =
+      arguments.contains("--type=block") || zip(arguments, arguments.dropFirst()).contains { $0 == ("--type", "block") }
+    return isBlock ? block : net
   }
 }

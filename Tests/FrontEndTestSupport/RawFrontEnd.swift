@@ -26,10 +26,19 @@ package final class RawFrontEnd {
 
   package private(set) var socket: OwnedFD?
 
-  /// Connects.
+  /// Connects; waits while the back-end's queue of clients is full, as connect(2) does.
   package init(path: String) throws {
     let socket = try StreamSocket.make()
-    try StreamSocket.connect(socket, to: path)
+    let deadline = ContinuousClock.now + .seconds(10)
+    while true {
+      do throws(Errno) {
+        try StreamSocket.connect(socket, to: path)
+        break
+      } catch {
+        guard error == .wouldBlock, ContinuousClock.now < deadline else { throw error }
+        usleep(200)
+      }
+    }
     self.socket = socket
   }
 

@@ -1,7 +1,4 @@
 import FrontEndTestSupport
-import Glibc
-import Logging
-import SystemPackage
 import Testing
 import VDPA
 import VhostUser
@@ -34,16 +31,7 @@ struct ReconnectStormTests {
 
     var path: String { socket.status.path }
 
-    /// Connects; the queue of clients may be full.
-    func connect() throws -> RawFrontEnd {
-      while true {
-        do {
-          return try RawFrontEnd(path: path)
-        } catch Errno.wouldBlock {
-          usleep(100)
-        }
-      }
-    }
+    func connect() throws -> RawFrontEnd { try RawFrontEnd(path: path) }
 
     /// Front-ends that leave at once, some in the middle of a message.
     func storm(_ count: Int) throws {

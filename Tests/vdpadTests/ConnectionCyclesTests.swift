@@ -81,8 +81,8 @@ struct ConnectionCyclesTests {
   func storm() async throws {
     try await blocking {
       let daemon = try Daemon("--log-level", "info")
-      try behaveWell(at: daemon.path)
       let before = daemon.holdings
+      try behaveWell(at: daemon.path)
       for i in 0..<2000 {
         let guest = try Guest()
         let frontEnd = try RawFrontEnd(path: daemon.path)

@@ -87,8 +87,10 @@ struct ConnectorTests {
   @Test("A front-end whose queue of clients is full is not waited for: the loop goes on, and it is tried again")
   func fullQueue() async throws {
     let listener = try FrontEndListener(path: path)
-    var clients: [RawFrontEnd] = []
-    while let client = try? RawFrontEnd(path: path) { clients.append(client) }
+    var clients: [OwnedFD] = []
+    while case let client = try StreamSocket.make(), (try? StreamSocket.connect(client, to: path)) != nil {
+      clients.append(client)
+    }
     let world = try await World(path)
     try await waits { world.failures >= 2 }
     #expect(await world.waitingFor().hasSuffix("\(Errno.wouldBlock)"))
