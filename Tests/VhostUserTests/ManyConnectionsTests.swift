@@ -75,4 +75,22 @@ struct ManyConnectionsTests {
     }
     for machine in machines { machine.socket.stop() }
   }
+
+  @Test("1,024 sockets that connect to one front-end, whose queue holds few, all get there, also after a restart")
+  func allConnected() throws {
+    try #require(OpenFileLimit.raise() >= Self.count * 3 + 200, "this test needs more open files: ulimit -Hn")
+    let world = try SocketWorld()
+    let path = world.folder.path("front-end.sock")
+    let sockets = (0..<Self.count).map { _ in world.socket(.connect(path: path)) }
+    for socket in sockets { try socket.start() }
+    for _ in 0..<2 {
+      let listener = try FrontEndListener(path: path)
+      let frontEnds = try sockets.map { _ in try #require(try listener.accept()) }
+      for frontEnd in frontEnds { _ = try frontEnd.ask(.getFeatures) }
+      #expect(sockets.allSatisfy { $0.status.isConnected })
+      listener.close()
+      for frontEnd in frontEnds { frontEnd.hangUp() }
+    }
+    for socket in sockets { socket.stop() }
+  }
 }

@@ -21,6 +21,7 @@ package final class EventLoop: Sendable {
     var nextToken: UInt64 = 1
     var handlers: [UInt64: Handler] = [:]
     var jobs: [@Sendable () -> Void] = []
+    /// The next one first; those of the same deadline in the order in which they came.
     var timers: [(deadline: UInt64, job: @Sendable () -> Void)] = []
     var stopping = false
   }
@@ -66,7 +67,10 @@ package final class EventLoop: Sendable {
   /// Runs `job` on the loop's thread once `milliseconds` have passed.
   package func run(after milliseconds: Int, _ job: @escaping @Sendable () -> Void) {
     let deadline = MonotonicClock.nanoseconds &+ UInt64(milliseconds) &* 1_000_000
-    state.withLock { $0.timers.append((deadline, job)) }
+    state.withLock { state in
+      let place = state.timers.lastIndex { $0.deadline <= deadline }.map { $0 + 1 } ?? 0
+      state.timers.insert((deadline, job), at: place)
+    }
     EventFD.signal(wake)
   }
 
@@ -118,8 +122,9 @@ package final class EventLoop: Sendable {
       var jobs = state.jobs
       state.jobs = []
       let now = MonotonicClock.nanoseconds
-      jobs += state.timers.filter { $0.deadline <= now }.sorted { $0.deadline < $1.deadline }.map(\.job)
-      state.timers.removeAll { $0.deadline <= now }
+      let due = state.timers.prefix { $0.deadline <= now }
+      jobs += due.map(\.job)
+      state.timers.removeFirst(due.count)
       return (jobs, state.stopping)
     }
     for job in jobs { job() }
@@ -130,7 +135,7 @@ package final class EventLoop: Sendable {
   private func timeout() -> CInt {
     state.withLock { state in
       guard state.jobs.isEmpty, !state.stopping else { return 0 }
-      guard let next = state.timers.map(\.deadline).min() else { return -1 }
+      guard let next = state.timers.first?.deadline else { return -1 }
       let now = MonotonicClock.nanoseconds
       return next <= now ? 0 : CInt(clamping: (next - now + 999_999) / 1_000_000)
     }

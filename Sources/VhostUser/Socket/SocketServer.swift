@@ -43,7 +43,7 @@ final class SocketServer: Sendable {
       do throws(VhostUserError) {
         try source.start(
           onConnection: { self.accept($0) },
-          onError: { error in self.log.error("\(error)") },
+          onError: { error in self.log.warning("\(error)") },
           onChange: { self.update() })
         return nil
       } catch {
