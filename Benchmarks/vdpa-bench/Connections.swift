@@ -13,8 +13,9 @@ struct Connections: ParsableCommand {
     discussion: """
       One process serves the sockets, this one is all of their front-ends: each negotiates features, shares memory and \
       starts two rings. Then the others ask GET_STATUS, one after the other, while all is well and while one stalls; in \
-      turns, so that a drift of the machine's speed weighs on all rows. The table has the medians over the rounds; the last \
-      column is the median of what a stall adds to the 99th percentile of its own round.
+      turns, so that a drift of the machine's speed weighs on all rows. The table has the medians over the rounds; "p99 more" \
+      is the median of what a stall adds to the 99th percentile of its own round; "waiting" is the median share of a round in \
+      which another program had the CPU of either end: beyond some percent, repeat it on an idle machine.
       """)
 
   /// What one connection does meanwhile.
@@ -43,10 +44,10 @@ struct Connections: ParsableCommand {
   var threads = 1
 
   @Option(help: "How often each case is measured.")
-  var rounds = 5
+  var rounds = 15
 
   @Option(help: "Questions a round.")
-  var questions = 4000
+  var questions = 1000
 
   func validate() throws {
     guard count > 1, threads > 0, rounds > 0, questions > 0 else {
@@ -81,12 +82,20 @@ struct Connections: ParsableCommand {
       for stall in round.isMultiple(of: 2) ? Stall.allCases : Stall.allCases.reversed() {
         let finish = begin(stall, machines[0].frontEnd)
         var answers = Latencies()
+        let processes = [backEnd.pid, getpid()]
+        let before = (delays: processes.map(PeerProcess.schedulingDelay), time: MonotonicClock.nanoseconds)
         for i in 0..<questions {
           let other = machines[1 + i % (count - 1)].frontEnd
           let start = MonotonicClock.nanoseconds
           _ = try other.ask(.getStatus)
           answers.add(MonotonicClock.nanoseconds - start)
         }
+        let time = Double(MonotonicClock.nanoseconds - before.time)
+        let delays = zip(before.delays, processes.map(PeerProcess.schedulingDelay)).compactMap { before, after in
+          before.flatMap { before in after.map { Double($0 &- before) } }
+        }
+        // The worse of the two ends: their sum would count the same intruder twice.
+        answers.disturbance = (delays.max() ?? 0) / time
         latencies[stall, default: []].append(answers)
         try finish()
       }
@@ -132,12 +141,15 @@ struct Connections: ParsableCommand {
     func median(_ values: [Double]) -> String { Cell.median(values).map { Report.fixed($0, 1) } ?? "-" }
     let idle = latencies[.none] ?? []
     return textTable(
-      [["one stalls", "p50 µs", "p99 µs", "max µs", "p99 more, µs"]]
+      [["one stalls", "p50 µs", "p99 µs", "max µs", "p99 more, µs", "waiting"]]
         + Stall.allCases.compactMap { stall in
           latencies[stall].map { rounds in
             let more = zip(rounds, idle).map { $0.percentile(0.99) - $1.percentile(0.99) }
             return ["\(stall)"] + [0.5, 0.99, 1].map { share in median(rounds.map { $0.percentile(share) }) }
-              + [stall == .none ? "" : median(more)]
+              + [
+                stall == .none ? "" : median(more),
+                Cell.median(rounds.map(\.disturbance)).map(Report.percent) ?? "-",
+              ]
           }
         })
   }

@@ -2,6 +2,8 @@
 struct Latencies: Sendable {
   /// In nanoseconds.
   private var samples: [UInt64] = []
+  /// The share of the time in which either end was ready to run and another program had its CPU.
+  var disturbance = 0.0
 
   mutating func add(_ nanoseconds: UInt64) { samples.append(nanoseconds) }
 
