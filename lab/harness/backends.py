@@ -1,20 +1,27 @@
 """Back-ends that serve a vhost-user socket: vdpad and the entropy example, and references not written here."""
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .process import LabError, Process
 
 # What a back-end does not offer; a case that is about it says so instead of running.
-_VDPAD_LACKS = {
-    "back-channel": "vdpad has no back-channel yet; without one user mode Linux gets no interrupts",
-}
+_VDPAD_LACKS: dict[str, str] = {}
 _REFERENCE_LACKS = {
     "block": {
+        "client": "qemu-storage-daemon does not connect",
+        "in-flight": "qemu-storage-daemon keeps no record of what is in flight",
+        "log": "qemu-storage-daemon keeps no dirty log",
+        "iommu": "qemu-storage-daemon offers no ACCESS_PLATFORM",
         "packed": "qemu-storage-daemon offers no packed ring",
         "legacy": "qemu-storage-daemon serves no legacy driver",
         "io-errors": "qemu-storage-daemon reads zeroes past the end of a short file",
     },
     "net": {
+        "client": "the lab starts testpmd as a server only",
+        "restart": "the lab does not restart testpmd",
+        "log": "the lab migrates between two of vdpad",
+        "iommu": "the lab starts testpmd without IOMMU support",
         "control-queue": "testpmd offers a control queue and leaves it to the VMM",
     },
     "entropy": {
@@ -32,6 +39,21 @@ class BackEnd:
     has_counters: bool = False
     #: What a block device tells its guest as its name.
     serial: str | None = None
+    #: Whether it connects, and the front-end listens.
+    is_client: bool = False
+
+    def chardev(self, name: str, reconnects: bool = False) -> list[str]:
+        """QEMU's end of the socket."""
+        role = ",server=on,wait=off" if self.is_client else ",reconnect=1" if reconnects else ""
+        return ["-chardev", f"socket,id={name},path={self.socket}{role}"]
+
+    def kill_and_restart(self, pause: float = 0) -> None:
+        """Ends it without any warning, and starts it again as its supervisor would, after so many seconds."""
+        self.process.kill()
+        time.sleep(pause)
+        self.process = self.process.again()
+        if not self.is_client:
+            self.process.wait_listening(self.socket)
 
     def counters(self) -> dict[str, dict[str, int]]:
         """The counters of each ring, by the names that the process prints; the last ones it printed."""
@@ -54,7 +76,7 @@ class BackEnd:
         status = self.process.stop()
         if status != 0:
             raise LabError(f"{self.process.name} ended with {status} at SIGTERM: {self.process.tail(5)}")
-        if self.socket.exists():
+        if not self.is_client and self.socket.exists():
             raise LabError(f"{self.process.name} left its socket {self.socket}")
 
 
@@ -85,17 +107,23 @@ class BackEnds:
 
     def _started(self, name: str, argv: list[str], socket: Path, log: Path, **options) -> BackEnd:
         process = Process(name, argv, log)
-        process.wait_listening(socket)
-        return BackEnd(process, socket, **options)
+        back_end = BackEnd(process, socket, **options)
+        if not back_end.is_client:
+            process.wait_listening(socket)
+        return back_end
 
-    def block(self, image: Path, read_only: bool = False, queues: int = 1, threads: bool = False) -> BackEnd:
-        """A block device on a raw image; `threads`: in place of io_uring, where there is a choice."""
+    def block(self, image: Path, read_only: bool = False, queues: int = 1, threads: bool = False, client: bool = False,
+              shared: bool = False, serial: str | None = None) -> BackEnd:
+        """A block device on a raw image; `threads`: in place of io_uring, where there is a choice; `client`: it connects;
+        `shared`: another back-end has the image open."""
         socket, log = self._next("block")
         if self.kind == "vdpad":
             argv = [str(self.programs.vdpad), "serve", "--type", "block", "--socket-path", str(socket),
-                    "--blk-file", str(image), "--queues", str(queues), "--serial", f"lab-{socket.name}",
-                    "--stats", "1", *(["--read-only"] if read_only else []), *(["--blk-io=threads"] if threads else [])]
-            return self._started("vdpad", argv, socket, log, has_counters=True, serial=f"lab-{socket.name}")
+                    "--blk-file", str(image), "--queues", str(queues), "--serial", serial or f"lab-{socket.name}",
+                    "--stats", "1", *(["--read-only"] if read_only else []), *(["--blk-io=threads"] if threads else []),
+                    *(["--blk-shared"] if shared else []), *(["--client"] if client else [])]
+            return self._started("vdpad", argv, socket, log, has_counters=True, serial=serial or f"lab-{socket.name}",
+                                 is_client=client)
         export = (f"type=vhost-user-blk,id=export,node-name=image,writable={'off' if read_only else 'on'},"
                   f"num-queues={queues},addr.type=unix,addr.path={socket}")
         argv = ["qemu-storage-daemon", "--blockdev",
@@ -103,13 +131,13 @@ class BackEnds:
                 "--export", export]
         return self._started("qemu-storage-daemon", argv, socket, log, serial="vhost_user_blk")
 
-    def net(self, queues: int = 1) -> BackEnd:
-        """A net device that answers ARP and ICMP echo for any address."""
+    def net(self, queues: int = 1, client: bool = False) -> BackEnd:
+        """A net device that answers ARP and ICMP echo for any address; `client`: it connects."""
         socket, log = self._next("net")
         if self.kind == "vdpad":
             argv = [str(self.programs.vdpad), "serve", "--type", "net", "--socket-path", str(socket),
-                    "--port", "echo", "--queues", str(queues), "--stats", "1"]
-            return self._started("vdpad", argv, socket, log, has_counters=True)
+                    "--port", "echo", "--queues", str(queues), "--stats", "1", *(["--client"] if client else [])]
+            return self._started("vdpad", argv, socket, log, has_counters=True, is_client=client)
         argv = ["dpdk-testpmd", "-l", "0,1", "--no-pci", "--no-huge", "-m", "256", "--no-telemetry",
                 f"--file-prefix={socket.parent.name}", f"--vdev=net_vhost0,iface={socket},queues={queues}",
                 "--", "--forward-mode=icmpecho", "--auto-start",

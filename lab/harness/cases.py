@@ -13,7 +13,7 @@ from typing import Callable
 from . import cache, initramfs, kernel
 from .backends import BackEnd, BackEnds, Programs
 from .guest import Guest, QemuGuest, UserModeGuest
-from .process import LabError
+from .process import LabError, Process
 
 
 @dataclass
@@ -61,25 +61,41 @@ class Lab:
         # A socket's path has 108 bytes at most.
         sockets = Path(tempfile.mkdtemp(prefix="lab-"))
         self._stack.callback(shutil.rmtree, sockets, ignore_errors=True)
+        self.sockets = sockets
         self.back_ends = BackEnds(options.back_end, options.programs, self.folder, sockets)
         self.guests: list[Guest] = []
         self._served: list[BackEnd] = []
 
     def serve(self, back_end: BackEnd) -> BackEnd:
         """Makes the case own a back-end."""
-        self._stack.callback(back_end.process.kill)
+        # Whichever process it is by then.
+        self._stack.callback(lambda: back_end.process.kill())
         self._served.append(back_end)
         return back_end
 
     def qemu(self, devices: list[str], modules: list[str], programs: list[str] = (), files: dict[str, bytes] = {},
              backports: bool = False, **options) -> QemuGuest:
-        """Starts a guest under QEMU, and waits for its shell."""
+        """Starts a guest under QEMU, and waits for its shell, unless it waits for a migration itself."""
         image = kernel.for_qemu()
         name = f"guest{len(self.guests)}"
         archive = initramfs.build(
             self.folder / f"{name}.initramfs", image, ["virtio_pci", *modules], list(programs), files)
         command = _backports_qemu() if backports else [self._options.qemu]
-        return self._ready(QemuGuest(name, self.folder, command, image, archive, devices, **options))
+        guest = QemuGuest(name, self.folder, command, image, archive, devices, **options)
+        if options.get("incoming"):
+            self._stack.callback(guest.stop)
+            self.guests.append(guest)
+            return guest
+        return self._ready(guest)
+
+    def machine(self, name: str, arguments: list[str]) -> Process:
+        """Starts a machine under QEMU that has to find something to start from by itself."""
+        process = Process(f"{name}-qemu", [
+            self._options.qemu, "-accel", "tcg", "-machine", "q35,memory-backend=memory", "-m", "128M",
+            "-object", "memory-backend-memfd,id=memory,size=128M,share=on", "-nodefaults", "-display", "none",
+            *arguments], self.folder / f"{name}.qemu")
+        self._stack.callback(process.kill)
+        return process
 
     def user_mode(self, devices: list[str], modules: list[str], programs: list[str] = (),
                   files: dict[str, bytes] = {}) -> UserModeGuest:

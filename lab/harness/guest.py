@@ -116,8 +116,10 @@ class QemuGuest(Guest):
     """A guest under QEMU, emulated: its memory is a memfd, as back-ends need it."""
 
     def __init__(self, name: str, folder: Path, qemu: list[str], kernel: Kernel, initramfs: Path,
-                 devices: list[str], memory: int = 512, cpus: int = 2, reboots: bool = False):
-        """`memory` in MiB; `devices` are arguments of QEMU; `reboots`: a reset does not end QEMU."""
+                 devices: list[str], memory: int = 512, cpus: int = 2, reboots: bool = False, append: str = "",
+                 incoming: bool = False):
+        """`memory` in MiB; `devices` are arguments of QEMU; `reboots`: a reset does not end QEMU; `append` goes to the
+        kernel's command line; `incoming`: it waits for a migration."""
         super().__init__(name, folder)
         self._qmp, far_qmp = socket.socketpair()
         argv = [
@@ -129,7 +131,8 @@ class QemuGuest(Guest):
             "-chardev", f"socket,id=shell,fd={self._far_shell.fileno()}", "-serial", "chardev:shell",
             "-chardev", f"socket,id=qmp,fd={far_qmp.fileno()}", "-mon", "chardev=qmp,mode=control",
             "-kernel", str(kernel.image), "-initrd", str(initramfs),
-            "-append", f"console=ttyS0 {_COMMAND_LINE} LAB_SHELL=ttyS1", *devices,
+            "-append", f"console=ttyS0 {_COMMAND_LINE} LAB_SHELL=ttyS1 {append}",
+            *(["-incoming", "defer"] if incoming else []), *devices,
         ]
         self.process = Process(
             f"{name}-qemu", argv, folder / f"{name}.qemu", (self._far_shell.fileno(), far_qmp.fileno()))
@@ -155,6 +158,49 @@ class QemuGuest(Guest):
             if "return" in answer:
                 return answer["return"]
         raise LabError(f"{self.name}: QEMU is gone during {command}: {self.process.tail(5)}")
+
+    def migrate(self, to: "QemuGuest", socket_path: Path, postcopy: bool = False, timeout: float = 120) -> dict:
+        """Moves the guest into another QEMU, which has been waiting for it; what QEMU says of it afterwards."""
+        capabilities = [{"capability": "postcopy-ram", "state": postcopy}]
+        for side in (self, to):
+            side.qmp("migrate-set-capabilities", capabilities=capabilities)
+        # Slow enough that memory is written while it is copied.
+        self.qmp("migrate-set-parameters", **{"max-bandwidth": 64 << 20, "downtime-limit": 300})
+        to.qmp("migrate-incoming", uri=f"unix:{socket_path}")
+        self.qmp("migrate", uri=f"unix:{socket_path}")
+        end = time.monotonic() + timeout
+        has_started_postcopy = False
+        while True:
+            found = self.qmp("query-migrate")
+            state = found.get("status")
+            if state == "completed":
+                break
+            if state in ("failed", "cancelled") or time.monotonic() > end:
+                raise LabError(f"{self.name}: the migration is {state}: {found.get('error-desc', found)}; "
+                               f"{self.process.tail(5)}; {to.process.tail(5)}")
+            if postcopy and not has_started_postcopy and state == "active" and found["ram"]["transferred"] > 1 << 20:
+                self.qmp("migrate-start-postcopy")
+                has_started_postcopy = True
+            time.sleep(0.05)
+        if postcopy and not has_started_postcopy:
+            raise LabError(f"{self.name}: the migration was over before its second half began")
+        # The destination goes on by itself.
+        while to.qmp("query-status")["status"] != "running":
+            if time.monotonic() > end:
+                raise LabError(f"{to.name}: the guest does not go on: {to.process.tail(5)}")
+            time.sleep(0.05)
+        return found
+
+    def power_off_stopped(self) -> None:
+        """Ends a QEMU whose guest has moved away."""
+        self.qmp("quit")
+        if (status := self.process.wait(30)) != 0:
+            raise LabError(f"{self.process.name} ended with {status}: {self.process.tail(5)}")
+
+    def take_over(self, source: "QemuGuest") -> None:
+        """Its terminal goes on where that of the source was."""
+        self._number = source._number
+        self._received = ""
 
     def reset(self) -> None:
         """Presses the reset button, and waits for the shell."""

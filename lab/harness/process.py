@@ -35,6 +35,7 @@ class Process:
     def __init__(self, name: str, argv: list[str], log: Path, descriptors: tuple[int, ...] = ()):
         self.name = name
         self.log = log
+        self._argv = argv
         with open(log, "wb") as output:
             output.write((" ".join(argv) + "\n").encode())
             output.flush()
@@ -46,6 +47,12 @@ class Process:
             except OSError as error:
                 raise LabError(f"{name}: {argv[0]} cannot be started: {error.strerror}") from error
         self.pid = self._process.pid
+
+    def again(self) -> "Process":
+        """The same program once more, after this one has ended; what this one said is kept beside it."""
+        number = sum(1 for _ in self.log.parent.glob(f"{self.log.name}.*")) + 1
+        self.log.rename(self.log.with_name(f"{self.log.name}.{number}"))
+        return Process(self.name, self._argv, self.log)
 
     @property
     def status(self) -> int | None:
