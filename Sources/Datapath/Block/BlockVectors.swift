@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Glibc
 internal import Virtio
 
@@ -85,15 +84,10 @@ internal import Virtio
     return unsafe Part(start: vectors + first, count: count, length: length)
   }
 
-  /// Reads from each page of what is left. A system call only fails on a page that is gone; an access by this process is
-  /// what the guard of guest memory takes note of.
+  /// Has the guard of guest memory look at what is left, of which a system call has said that it is not there.
   func touch() {
-    guard BusErrorGuard.isInstalled else { return }
     for i in first..<end {
-      guard let start = unsafe vectors[i].iov_base else { continue }
-      let length = unsafe vectors[i].iov_len
-      for offset in stride(from: 0, to: length, by: 4096) { unsafe clinux_touch(start + offset) }
-      unsafe clinux_touch(start + length - 1)
+      if let start = unsafe vectors[i].iov_base { unsafe BusErrorGuard.touch(start, length: vectors[i].iov_len) }
     }
   }
 

@@ -21,9 +21,14 @@ public enum BusErrorGuard {
     guard error == 0 else { throw Errno(rawValue: -error) }
   }
 
-  /// Whether that has been done.
-  package static var isInstalled: Bool { clinux_guard_is_installed() }
-
   /// How many mappings have been lost so far; wraps. One load, for the end of every burst.
   package static var losses: UInt32 { clinux_guard_losses() }
+
+  /// Reads from each page of a piece of memory, if the handler is installed. A system call on a page that is gone only
+  /// fails; an access by this process is what is taken note of.
+  @unsafe package static func touch(_ start: UnsafeRawPointer, length: Int) {
+    guard clinux_guard_is_installed(), length > 0 else { return }
+    for offset in stride(from: 0, to: length, by: 4096) { unsafe clinux_touch(start + offset) }
+    unsafe clinux_touch(start + length - 1)
+  }
 }
