@@ -61,7 +61,7 @@ struct BadMessagesTests {
 
         let answer = FrontendRequest(rawValue: message.request).flatMap { RequestRule.table[$0]?.answer }
         switch answer ?? .acknowledgement {
-        case .acknowledgement where wantsAnswer:
+        case .acknowledgement where wantsAnswer, .result:
           let answer = try #require(try frontEnd.answer(), "\(message.name): closed instead of answered")
           #expect(
             answer == RawFrontEnd.Answer(request: message.request, flags: 5, payload: bytes(1)), "\(message.name)")
@@ -118,10 +118,10 @@ struct BadMessagesTests {
   func unknown() async throws {
     try await blocking {
       var messages = FrontendRequest.allCases.filter { RequestRule.table[$0] == nil }.map {
-        Message($0, [], [.eventFD], log: "\($0): this request is not served")
+        Message($0, [], [.eventFD], log: "\($0): \(RequestRule.refused[$0] ?? "")")
       }
       for number: UInt32 in [0, 46, 77, 1 << 16, .max] {
-        var message = Message(.getFeatures, bytes(0), log: "request \(number): this request is not served")
+        var message = Message(.getFeatures, bytes(0), log: "request \(number): the specification knows none such")
         message.request = number
         messages.append(message)
       }
@@ -321,7 +321,7 @@ struct BadMessagesTests {
           Message(.addMemoryRegion, region(), [.socket], log: "not memfd, tmpfs or hugetlbfs"),
           Message(.addMemoryRegion, region(), [.pipe], log: "not memfd, tmpfs or hugetlbfs"),
           Message(.addMemoryRegion, region(), [.readOnlyMemory], log: "its file cannot be mapped"),
-          Message(.addMemoryRegion, region(), log: "0 descriptors came along"),
+          Message(.addMemoryRegion, region(), log: "no descriptor came along"),
           Message(.addMemoryRegion, region(), [.guestMemory, .guestMemory], log: "1 at most"),
           Message(.removeMemoryRegion, region(), log: "is not there"),
           Message(.addMemoryRegion, region(size: 0x1_0000), [.guestMemory], .running, log: "overlap"),
