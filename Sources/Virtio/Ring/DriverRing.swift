@@ -36,6 +36,8 @@ package struct DriverRing {
   private struct Chain {
     /// Split: which descriptors, unless they are taken in order.
     var descriptors: [Int]
+    /// Packed: the descriptors as they were written, for the device writes over them.
+    var entries: [RingDescriptor]
     /// How many descriptors of the ring.
     var count: Int
     /// How many bytes the device may write.
@@ -177,7 +179,8 @@ package struct DriverRing {
       ? table(area, taken[0], pieces) : descriptors(pieces) { $0 == count - 1 ? 0 : UInt16(taken[$0 + 1]) }
     for (index, entry) in zip(taken, entries) { area.setDescriptor(index, entry) }
     area.setHead(at: UInt16(truncatingIfNeeded: added), UInt16(taken[0]))
-    chains[taken[0]] = Chain(descriptors: isInOrder ? [] : taken, count: count, writable: 0, number: added)
+    chains[taken[0]] = Chain(
+      descriptors: isInOrder ? [] : taken, entries: [], count: count, writable: 0, number: added)
     unpublished += 1
     return taken[0]
   }
@@ -193,7 +196,7 @@ package struct DriverRing {
     }
     area.setAvailable(nextAvail, entries[0], isFirst: unpublished == 0)
     nextAvail = area.advance(nextAvail, by: entries.count)
-    chains[id] = Chain(descriptors: [], count: entries.count, writable: 0, number: added)
+    chains[id] = Chain(descriptors: [], entries: entries, count: entries.count, writable: 0, number: added)
     unpublished += entries.count
     return id
   }
@@ -218,6 +221,54 @@ package struct DriverRing {
       clinux_fence()
       return area.isWanted(area.deviceEventValue, next: nextAvail, count: moved, hasEventIndex: hasEventIndex)
     }
+  }
+
+  // MARK: After a device that has gone
+
+  /// Where the driver looks for what is used next. Once everything was collected, and no device has the ring, both sides
+  /// can start there.
+  package var position: UInt16 {
+    switch memory {
+    case .split: UInt16(truncatingIfNeeded: collected)
+    case .packed: nextUsed
+    }
+  }
+
+  /// Makes all chains that are with the device available anew, in the order added, from ``position`` on.
+  ///
+  /// For a device that no longer touches the ring and has not given them back, before the next one starts at that
+  /// position. What it gave back has been collected. A packed ring needs this because a device that ends while it writes
+  /// used descriptors has written over those of chains that it did not return yet.
+  package mutating func resubmit() {
+    precondition(collected >= batch.end, "what the device gave back was not collected")
+    let waiting = chains.indices.filter { chains[$0] != nil }.sorted {
+      (chains[$0]?.number ?? 0) < (chains[$1]?.number ?? 0)
+    }
+    for (i, id) in waiting.enumerated() {
+      chains[id]?.number = collected + UInt64(i)
+      order[Int((collected + UInt64(i)) % UInt64(size))] = id
+    }
+    switch memory {
+    case .split(let area):
+      for (i, id) in waiting.enumerated() {
+        area.setHead(at: UInt16(truncatingIfNeeded: collected &+ UInt64(i)), UInt16(id))
+      }
+      // What the one before wanted of kicks is not what the next one wants.
+      area.setUsedFlags(0)
+      if hasEventIndex { area.setAvailEvent(UInt16(truncatingIfNeeded: added)) }
+      area.publishAvailIndex(UInt16(truncatingIfNeeded: added))
+    case .packed(let area):
+      area.clear(startingAt: nextUsed)
+      nextAvail = nextUsed
+      for id in waiting {
+        for entry in chains[id]?.entries ?? [] {
+          area.setAvailable(nextAvail, entry, isFirst: false)
+          nextAvail = area.advance(nextAvail, by: 1)
+        }
+      }
+    }
+    published = added
+    unpublished = 0
   }
 
   // MARK: From the device
