@@ -45,6 +45,13 @@ extension VhostUserError {
     public static let device = Code("device")
     /// This side ended it: the socket was stopped or removed.
     public static let stopped = Code("stopped")
+    /// The back-end refused what this front-end asked for.
+    public static let refused = Code("refused", advice: "the back-end's log says why")
+    /// A reply that no back-end may send, or what no device may write into a ring.
+    public static let backendFault = Code(
+      "backendFault", advice: "the back-end broke the protocol: check its version")
+    /// The peer did not do in time what it has to.
+    public static let timedOut = Code("timedOut", advice: "the back-end is stuck or busy")
     /// A socket path that cannot be used.
     public static let badPath = Code("badPath")
     /// Another process listens at the path.

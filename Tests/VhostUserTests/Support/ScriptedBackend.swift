@@ -1,0 +1,50 @@
+import Synchronization
+import SystemPackage
+import VDPA
+import VhostUser
+
+/// A back-end that answers what a script says and does nothing.
+final class ScriptedBackend: Sendable {
+  private let own: Mutex<OwnedFD?>
+  private let peer: OwnedFD
+  private let thread = Mutex<PinnedThread?>(nil)
+  private let seen = Mutex<[FrontendRequest]>([])
+
+  /// - Parameters:
+  ///   - answer: The number that a request is answered with; nil for none.
+  ///   - position: What GET_VRING_BASE is answered with.
+  init(
+    _ answer: @escaping @Sendable (FrontendRequest, [UInt8]) -> UInt64?, position: VringStatePayload? = nil
+  ) throws {
+    let (own, peer) = try ConnectionHarness.pair()
+    self.own = Mutex(own)
+    self.peer = peer
+    let running = try PinnedThread(name: "script") { [self] in
+      var parser = MessageParser(expecting: .request)
+      // A blocking socket: it ends when the other end is closed.
+      while let piece = try? StreamSocket.receive(peer, atMost: parser.wanted, descriptors: 8), !piece.bytes.isEmpty {
+        guard let message = try? parser.append(piece.bytes, descriptors: piece.descriptors),
+          let request = FrontendRequest(rawValue: message.header.request)
+        else { continue }
+        seen.withLock { $0.append(request) }
+        if request == .getVringBase, let position {
+          _ = try? StreamSocket.send(peer, Reply.vringState(position, to: message.header).encoded[...], descriptors: [])
+        } else if let value = answer(request, message.payload) {
+          _ = try? StreamSocket.send(peer, Reply.value(value, to: message.header).encoded[...], descriptors: [])
+        }
+      }
+    }
+    thread.withLock { $0 = running }
+  }
+
+  deinit { StreamSocket.shutDown(peer) }
+
+  /// What has come so far.
+  var requests: [FrontendRequest] { seen.withLock { $0 } }
+
+  /// The connection to it; once.
+  func connect() throws -> FrontendConnection {
+    guard let socket = own.withLock({ $0.take() }) else { throw Errno.badFileDescriptor }
+    return try FrontendConnection(adopting: socket, name: "script")
+  }
+}
