@@ -27,11 +27,13 @@ final class ScriptedBackend: Sendable {
           let request = FrontendRequest(rawValue: message.header.request)
         else { continue }
         seen.withLock { $0.append(request) }
-        if request == .getVringBase, let position {
-          _ = try? StreamSocket.send(peer, Reply.vringState(position, to: message.header).encoded[...], descriptors: [])
-        } else if let value = answer(request, message.payload) {
-          _ = try? StreamSocket.send(peer, Reply.value(value, to: message.header).encoded[...], descriptors: [])
-        }
+        let reply: Reply? =
+          if request == .getVringBase, let position {
+            Reply(to: message.header, payload: position.encoded)
+          } else {
+            answer(request, message.payload).map { .value($0, to: message.header) }
+          }
+        if let reply { _ = try? StreamSocket.send(peer, reply.encoded[...], descriptors: []) }
       }
     }
     thread.withLock { $0 = running }
