@@ -10,7 +10,7 @@ public import Virtio
 public final class Frontend {
   /// The protocol features that a front-end here can make use of.
   public static let usableProtocolFeatures: ProtocolFeatures = [
-    .multiqueue, .replyAck, .configuration, .resetDevice, .memorySlots, .status,
+    .multiqueue, .replyAck, .configuration, .inflightSharedMemory, .resetDevice, .memorySlots, .status,
   ]
 
   /// The messages go over it.
@@ -190,6 +190,36 @@ public final class Frontend {
       throw refuse("0x\(String(payload.number, radix: 16)) is no position in a ring of \(layout.size) descriptors")
     }
     return state
+  }
+
+  // MARK: What is in flight
+
+  /// Has the back-end make a record of what it has in flight, which outlives it (vhost-user, GET_INFLIGHT_FD).
+  ///
+  /// - Parameters:
+  ///   - vringCount: For how many vrings.
+  ///   - ringSize: The descriptors of each.
+  /// - Throws: ``VhostUserError`` `notNegotiated`, without `INFLIGHT_SHMFD`; or as every request.
+  public func makeInflight(vringCount: Int, ringSize: Int) throws(VhostUserError) -> FrontendInflight {
+    let request = FrontendRequest.getInflightFD
+    try require(.inflightSharedMemory, for: request)
+    let wanted = InflightPayload(queues: UInt16(vringCount), queueSize: UInt16(ringSize))
+    let reply = try connection.ask(request, wanted.encoded, replyDescriptors: 1...1)
+    let payload = try connection.decode(reply, to: request) { (reader) throws(VhostUserError) in
+      let payload = try InflightPayload(from: &reader)
+      guard payload.size > 0 else { throw VhostUserError(.malformed, "a record without a byte") }
+      return payload
+    }
+    return FrontendInflight(payload: payload, file: reply.descriptors[0])
+  }
+
+  /// Gives the back-end a record that it, or another one before it, has made; before vrings are started (vhost-user,
+  /// SET_INFLIGHT_FD).
+  ///
+  /// - Throws: ``VhostUserError`` `notNegotiated`, without `INFLIGHT_SHMFD`; or as every request.
+  public func setInflight(_ record: FrontendInflight) throws(VhostUserError) {
+    try require(.inflightSharedMemory, for: .setInflightFD)
+    try tell(.setInflightFD, record.payload.encoded, [record.file])
   }
 
   // MARK: The device

@@ -13,8 +13,12 @@ public final class FrontendGuest {
   public let memory: FrontendMemory
   /// Its vrings.
   public let vrings: [FrontendVring]
+  /// Descriptors a vring.
+  public let ringSize: Int
   /// Who serves it; nil before the first start, and after a stop.
   public private(set) var frontend: Frontend?
+  /// Where its back-ends keep what they have in flight, from the first one that does so on.
+  public private(set) var inflight: FrontendInflight?
 
   /// Makes a guest.
   ///
@@ -31,6 +35,7 @@ public final class FrontendGuest {
     startingAt start: UInt16? = nil
   ) throws(VhostUserError) {
     self.features = features
+    self.ringSize = ringSize
     let layout: RingLayout
     do throws(VirtioError) {
       layout = try RingLayout(RingLayout.Format(for: features), size: ringSize)
@@ -52,7 +57,8 @@ public final class FrontendGuest {
 
   /// Has a back-end serve it, from where its vrings stand.
   ///
-  /// Buffers that a back-end before has left behind are made available anew.
+  /// What a back-end before has left behind is made available anew; where back-ends keep a record of what they have in flight
+  /// (`INFLIGHT_SHMFD`), the rings are left as they are, and the record goes from one to the next.
   ///
   /// - Parameter frontend: It has negotiated ``features``, and nothing is shared yet.
   /// - Throws: ``VhostUserError`` `notNegotiated`, when the features are others; or as every request.
@@ -64,11 +70,22 @@ public final class FrontendGuest {
         "feature bits \(frontend.features.symmetricDifference(features).bits) are not as they were for this guest"
       ).with(socket: frontend.connection.name)
     }
+    let hasRecord = frontend.protocolFeatures.contains(.inflightSharedMemory)
+    if hasRecord {
+      let record =
+        if let inflight {
+          inflight
+        } else {
+          try frontend.makeInflight(vringCount: vrings.count, ringSize: ringSize)
+        }
+      inflight = record
+      try frontend.setInflight(record)
+    }
     let known = Set(frontend.regions.map(\.region))
     let missing = memory.regions.filter { !known.contains($0.region) }
     if !missing.isEmpty { try frontend.share(missing) }
     for vring in vrings {
-      try vring.resubmit()
+      if hasRecord { try vring.takeBack() } else { try vring.resubmit() }
       try frontend.start(vring.description)
     }
     try frontend.setStatus([.acknowledge, .driver, .featuresOK, .driverOK])
@@ -89,7 +106,7 @@ public final class FrontendGuest {
     var states: [VringState] = []
     for vring in vrings {
       let state = try frontend.stop(vring: vring.index)
-      try vring.resubmit()
+      try vring.takeBack()
       let position = vring.description.state
       guard state == position else {
         throw VhostUserError(

@@ -148,13 +148,21 @@ public final class FrontendVring {
   /// Whether the back-end has said that it found the ring broken. Asking takes it.
   public var isBroken: Bool { EventFD.drain(error) > 0 }
 
+  /// Takes everything back that a device has given back, to be collected as ever: then the ring's position in
+  /// ``description`` is where the device has come to.
+  ///
+  /// - Throws: ``VhostUserError`` `backendFault`, as ``collect()``.
+  public func takeBack() throws(VhostUserError) {
+    while let one = try next() { returned.append(one) }
+  }
+
   /// Makes everything that a device left behind available anew, for the next device: in order, from where the ring stands.
   ///
   /// The one before must have gone, or have stopped the ring. What it was done with can be collected as ever.
   ///
   /// - Throws: ``VhostUserError`` `backendFault`, as ``collect()``.
   public func resubmit() throws(VhostUserError) {
-    while let one = try next() { returned.append(one) }
+    try takeBack()
     driver.resubmit()
   }
 }

@@ -207,4 +207,67 @@ struct FrontendTests {
       }
     }
   }
+
+  // MARK: What is in flight
+
+  /// A back-end that keeps a record, or not.
+  private func recorder(_ features: ProtocolFeatures, size: UInt64 = 4096, files: [OwnedFD]) throws -> ScriptedBackend {
+    try ScriptedBackend(
+      { request, _ in
+        switch request {
+        case .getFeatures: Features([.version1, .protocolFeatures]).rawValue
+        case .getProtocolFeatures: features.rawValue
+        default: nil
+        }
+      }, inflight: (InflightPayload(size: size, queues: 1, queueSize: 8), files))
+  }
+
+  @Test("A record of what is in flight goes from one back-end to the next, and the rings stay as they are")
+  func inflight() throws {
+    for features: ProtocolFeatures in [.inflightSharedMemory, []] {
+      let file = try FrontendMemory(regionSizes: [4096]).regions[0].file
+      let guest = try FrontendGuest(features: .version1, vringCount: 1, ringSize: 8, bufferBytes: 4096)
+      let vring = guest.vrings[0]
+      for i in 0..<3 as Range<UInt64> { _ = vring.add(writable: [(FrontendMemory.guestBase + 64 * i, 64)]) }
+      vring.publish()
+      // The second one is returned before the first.
+      guest.memory.write([1, 0, 0, 0, 0, 0, 0, 0], at: vring.used + 4)
+      guest.memory.write([1, 0], at: vring.used + 2)
+      let before = guest.memory.read(vring.avail + 4, count: 16)
+
+      let backends = try (0..<2).map { _ in try recorder(features, files: [file]) }
+      for backend in backends {
+        let frontend = Frontend(try backend.connect())
+        try frontend.negotiate()
+        try guest.start(over: frontend)
+        // Whoever has no record finds those that were not returned, from here on.
+        let after = guest.memory.read(vring.avail + 4, count: 16)
+        #expect(after == (features.isEmpty ? [0, 0, 0, 0, 2, 0] + before[6...] : before))
+        #expect(vring.description.state.nextAvail == 1)
+      }
+      #expect(try vring.collect()?.id == 1)
+      #expect(backends[0].requests.contains(.getInflightFD) == !features.isEmpty)
+      #expect(!backends[1].requests.contains(.getInflightFD))
+      for backend in backends {
+        #expect(backend.files(with: .setInflightFD) == (features.isEmpty ? [] : [file.kernelName]))
+      }
+    }
+  }
+
+  @Test("A record without a file, with two, or without a byte is the back-end's fault")
+  func noRecord() throws {
+    let file = try FrontendMemory(regionSizes: [4096]).regions[0].file
+    for (size, count) in [(4096, 0), (4096, 2), (0, 1), (UInt64.max, 1)] as [(UInt64, Int)] {
+      let backend = try recorder(.inflightSharedMemory, size: size, files: Array(repeating: file, count: count))
+      let frontend = Frontend(try backend.connect())
+      try frontend.negotiate()
+      let error = try #require(throws: VhostUserError.self) { try frontend.makeInflight(vringCount: 1, ringSize: 8) }
+      #expect(error.code == .backendFault && error.request == "GET_INFLIGHT_FD (31)", "\(error)")
+    }
+    let backend = try recorder([], files: [])
+    let frontend = Frontend(try backend.connect())
+    try frontend.negotiate()
+    let error = try #require(throws: VhostUserError.self) { try frontend.makeInflight(vringCount: 1, ringSize: 8) }
+    #expect(error.code == .notNegotiated)
+  }
 }

@@ -15,11 +15,12 @@ struct NumberedTrafficTests {
   }
 
   private static func guest(
-    _ features: Features, pairs: Int = 1, ringSize: Int = 512, regions: Int = 1
+    _ features: Features, pairs: Int = 1, ringSize: Int = 512, regions: Int = 1, startingAt start: UInt16? = nil
   ) throws -> FrontendGuest {
     try FrontendGuest(
       features: features, vringCount: 2 * pairs, ringSize: ringSize,
-      bufferBytes: NumberedTraffic.bufferBytes(ringSize: ringSize, pairs: pairs), regionCount: regions)
+      bufferBytes: NumberedTraffic.bufferBytes(ringSize: ringSize, pairs: pairs), regionCount: regions,
+      startingAt: start)
   }
 
   private static func connect(_ socket: LoopbackSocket, _ guest: FrontendGuest) throws -> Frontend {
@@ -59,7 +60,9 @@ struct NumberedTrafficTests {
   func sizes(format: RingLayout.Format) throws {
     let socket = try LoopbackSocket()
     for size in [2, 4, 256] + (format == .packed ? [3, 100] : []) {
-      let guest = try Self.guest(Self.features(format, []), ringSize: size)
+      // Shortly before positions begin anew.
+      let start = format == .split ? UInt16.max - 300 : UInt16(size - 1)
+      let guest = try Self.guest(Self.features(format, []), ringSize: size, startingAt: start)
       let traffic = try NumberedTraffic(guest)
       let frontend = try Self.connect(socket, guest)
       try guest.start(over: frontend)
@@ -164,6 +167,24 @@ struct NumberedTrafficTests {
     let report = traffic.reports[0]
     #expect(report.isClean && report.received == 10_000, "\(report.counters)")
     #expect(report.reconnects == 0 && report.inFlightAtReconnect == 0)
+  }
+
+  @Test("A device that was reset goes on with rings that are set up anew", arguments: RingLayout.Format.allCases)
+  func reset(format: RingLayout.Format) throws {
+    let socket = try LoopbackSocket()
+    let guest = try Self.guest(Self.features(format, []))
+    let traffic = try NumberedTraffic(guest)
+    let frontend = try Self.connect(socket, guest)
+    #expect(frontend.protocolFeatures.contains(.resetDevice))
+    for round in 0..<5 {
+      try guest.start(over: frontend)
+      traffic.want(1000)
+      for _ in 0..<round { try traffic.step() }
+      try frontend.reset()
+    }
+    try guest.start(over: frontend)
+    #expect(try traffic.run())
+    #expect(traffic.reports[0].isClean && traffic.reports[0].received == 5000, "\(traffic.reports[0].counters)")
   }
 
   @Test(
