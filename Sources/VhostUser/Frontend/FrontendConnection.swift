@@ -62,11 +62,7 @@ public final class FrontendConnection {
   private static func connect(
     to path: String, _ deadline: Deadline, waits: Bool
   ) throws(VhostUserError) -> OwnedFD {
-    guard (1...StreamSocket.longestPath).contains(path.utf8.count), !path.utf8.contains(0) else {
-      throw VhostUserError(
-        .badPath, "a socket path has 1 to \(StreamSocket.longestPath) bytes and no NUL, this one has \(path.utf8.count)"
-      )
-    }
+    try SocketFile.check(path)
     var pause: CInt = 1
     while true {
       do throws(Errno) {

@@ -14,6 +14,9 @@ package import Virtio
   /// How far apart guest addresses and the addresses in front-end space are: nobody follows those here.
   package static let userOffset: UInt64 = 0x7f00_0000_0000 - guestBase
   private static let pageSize: UInt64 = 4096
+  /// F_ADD_SEALS of fcntl(2), and what is promised: its size and its seals do not change.
+  private static let addSeals: CInt = 1033
+  private static let seals: CInt = 0x7
 
   /// The regions, by ascending address, with a page between them that is nobody's.
   public let regions: [FrontendRegion]
@@ -37,7 +40,9 @@ package import Virtio
         let number = unsafe clinux_memfd("frontend")
         guard number >= 0 else { throw Errno(rawValue: -number) }
         let file = OwnedFD(adopting: FileDescriptor(rawValue: number))
-        guard ftruncate(number, off_t(pages)) == 0 else { throw Errno(rawValue: errno) }
+        // Whoever maps it can then rely on it, this process too: the back-end has the file as well.
+        guard ftruncate(number, off_t(pages)) == 0, fcntl(number, FrontendMemory.addSeals, FrontendMemory.seals) == 0
+        else { throw Errno(rawValue: errno) }
         let region = try MemoryRegion(
           guestAddress: start, size: pages, userAddress: start + FrontendMemory.userOffset, fileOffset: 0)
         regions.append(FrontendRegion(region, file: file))

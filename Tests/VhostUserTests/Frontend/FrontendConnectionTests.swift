@@ -38,9 +38,9 @@ struct FrontendConnectionTests {
     let (socket, file) = try SocketFile.listen(at: folder.path("left"))
     StreamSocket.shutDown(socket)
     fails(.badPath, "left: no back-end listens") { _ = try FrontendConnection(path: file.path) }
-    fails(.badPath, "1 to 107 bytes") { _ = try FrontendConnection(path: String(repeating: "x", count: 108)) }
-    fails(.badPath, "1 to 107 bytes") { _ = try FrontendConnection(path: "") }
-    fails(.badPath, "1 to 107 bytes") { _ = try FrontendConnection(path: "a\0b") }
+    fails(.badPath, "107 is the most") { _ = try FrontendConnection(path: String(repeating: "x", count: 108)) }
+    fails(.badPath, "empty or contains a NUL") { _ = try FrontendConnection(path: "") }
+    fails(.badPath, "empty or contains a NUL") { _ = try FrontendConnection(path: "a\0b") }
     fails(.badPath, "no connection can be made") { _ = try FrontendConnection(path: "/proc/self/exe/x") }
     fails(.timedOut, "no back-end has come to listen") {
       _ = try FrontendConnection(path: folder.path("none"), timeout: Self.soon, waitsForListener: true)

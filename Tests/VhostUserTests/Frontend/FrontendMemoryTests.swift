@@ -1,3 +1,4 @@
+import Glibc
 import Testing
 import VDPA
 import VhostUser
@@ -37,5 +38,12 @@ struct FrontendMemoryTests {
       let isCovered = view.covers(item.region.guestEnd, length: 1, for: .read)
       #expect(!isCovered)
     }
+  }
+
+  @Test("A back-end, which has the files, cannot take the memory away")
+  func sealed() throws {
+    let memory = try FrontendMemory(regionSizes: [8192])
+    #expect(ftruncate(memory.regions[0].file.rawValue, 0) == -1 && errno == EPERM)
+    #expect(ftruncate(memory.regions[0].file.rawValue, 1 << 20) == -1 && errno == EPERM)
   }
 }

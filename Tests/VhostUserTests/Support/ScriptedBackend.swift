@@ -1,3 +1,4 @@
+import Glibc
 import Synchronization
 import SystemPackage
 import VDPA
@@ -23,8 +24,10 @@ final class ScriptedBackend: Sendable {
     self.peer = peer
     let running = try PinnedThread(name: "script") { [self] in
       var parser = MessageParser(expecting: .request)
-      // A blocking socket: it ends when the other end is closed.
-      while let piece = try? StreamSocket.receive(peer, atMost: parser.wanted, descriptors: 8), !piece.bytes.isEmpty {
+      // It ends when the other end is closed.
+      while ScriptedBackend.waitForMore(peer),
+        let piece = try? StreamSocket.receive(peer, atMost: parser.wanted, descriptors: 8), !piece.bytes.isEmpty
+      {
         guard let message = try? parser.append(piece.bytes, descriptors: piece.descriptors),
           let request = FrontendRequest(rawValue: message.header.request)
         else { continue }
@@ -41,6 +44,11 @@ final class ScriptedBackend: Sendable {
       }
     }
     thread.withLock { $0 = running }
+  }
+
+  private static func waitForMore(_ socket: OwnedFD) -> Bool {
+    var entry = pollfd(fd: socket.rawValue, events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&entry, 1, -1) == 1
   }
 
   deinit { StreamSocket.shutDown(peer) }
