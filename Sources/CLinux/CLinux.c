@@ -100,6 +100,10 @@ int clinux_memfd(const char *name) {
   return fd < 0 ? -errno : fd;
 }
 
+int clinux_seal_size(int fd) {
+  return fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_SEAL) < 0 ? -errno : 0;
+}
+
 bool clinux_is_memory(int fd) { return fcntl(fd, F_GET_SEALS) >= 0; }
 
 int clinux_filesystem(int fd, int64_t *type) {

@@ -29,6 +29,8 @@ public struct VirtioError: Error, Sendable, CustomStringConvertible {
     public static let badRingSize = Code(rawValue: "badRingSize")
     /// A part of a ring is misaligned or not inside one memory region.
     public static let badRingAddress = Code(rawValue: "badRingAddress")
+    /// A record of requests in flight has no room for its ring, or holds what no back-end writes.
+    public static let badInflightRecord = Code(rawValue: "badInflightRecord")
     /// A packet pool cannot have that many buffers, or of that size.
     public static let badPacketPool = Code(rawValue: "badPacketPool")
   }

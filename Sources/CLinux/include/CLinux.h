@@ -50,6 +50,8 @@ int clinux_accept(int socket);
 
 /// memfd_create(2), close-on-exec, sealable. Returns the descriptor or -errno.
 int clinux_memfd(const char *name);
+/// fcntl(F_ADD_SEALS): a file that can be sealed keeps its size from now on. Returns 0 or -errno.
+int clinux_seal_size(int fd);
 /// Whether the pages of a file are memory (memfd, tmpfs, hugetlbfs). Asks only what no file system can make block:
 /// such files can be sealed and no others.
 bool clinux_is_memory(int fd);
@@ -192,6 +194,7 @@ static inline uint64_t clinux_monotonic_nanoseconds(void) {
 // Every access to such memory is one of these: a single fetch or store of the given width, never torn, never repeated
 // by the compiler.
 
+static inline uint8_t clinux_load_u8(const void *p) { return __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED); }
 static inline uint16_t clinux_load_u16(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); }
 static inline uint32_t clinux_load_u32(const void *p) { return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); }
 static inline uint64_t clinux_load_u64(const void *p) { return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); }
@@ -201,6 +204,7 @@ static inline uint16_t clinux_load_acquire_u16(const void *p) {
 static inline uint32_t clinux_load_acquire_u32(const void *p) {
   return __atomic_load_n((const uint32_t *)p, __ATOMIC_ACQUIRE);
 }
+static inline void clinux_store_u8(void *p, uint8_t v) { __atomic_store_n((uint8_t *)p, v, __ATOMIC_RELAXED); }
 static inline void clinux_store_u16(void *p, uint16_t v) { __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELAXED); }
 static inline void clinux_store_u32(void *p, uint32_t v) { __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELAXED); }
 static inline void clinux_store_u64(void *p, uint64_t v) { __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED); }

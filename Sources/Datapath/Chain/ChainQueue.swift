@@ -22,6 +22,8 @@ final class ChainQueue: WorkerClient {
     /// How many pieces of memory their buffers are.
     var held = 0
     let segments = SegmentList()
+    /// How many chains are still to be given to the device that it had before: a ring that is drained does them too.
+    var resubmissions: Int { vring?.isEnabled == true ? vring?.ring.resubmissions ?? 0 : 0 }
   }
 
   /// What the device is done with and the ring does not know of yet.
@@ -110,7 +112,7 @@ final class ChainQueue: WorkerClient {
     // A thousand heads of one long table are a thousand times its pieces: a guest gets so much memory and time and no more.
     let most = max(4 * (state.vring?.ring.size ?? 0), ChainQueue.maxHeld)
     while count < ChainQueue.burst, visits < PacketBurst.maxVisits, state.inFlight == 0 || state.held < most,
-      !state.isDraining, state.vring?.isEnabled == true
+      state.vring?.isEnabled == true, !state.isDraining || state.resubmissions > 0
     {
       let outstanding = state.outstanding
       guard let memory = state.vring?.memory,
@@ -126,6 +128,8 @@ final class ChainQueue: WorkerClient {
       count += 1
       device.process(Chain(request), queue: index)
     }
+    // Nothing comes back of what a broken ring had still to do.
+    if state.isDraining, let fault = state.vring?.ring.fault, fault != .none { drained.signal() }
     return count
   }
 
@@ -233,6 +237,8 @@ final class ChainQueue: WorkerClient {
       leave(kick: running.kick)
       throw error
     }
+    let resubmissions = running.ring.resubmissions
+    if resubmissions > 0 { observer?.deviceReports(.requestsResubmitted(index: index, count: resubmissions)) }
     // The guest may wait for a call that whoever served the ring before did not live to make.
     running.callOnce()
   }
@@ -304,7 +310,7 @@ final class ChainQueue: WorkerClient {
   @discardableResult func beginDraining() throws -> Int {
     try change { state in
       state.isDraining = true
-      return state.inFlight
+      return state.inFlight + state.resubmissions
     }
   }
 

@@ -31,7 +31,7 @@ final class SoftwareChainDevice: Device {
     queues = try (0..<count).map { i in
       try ChainQueue(name: "\(request.owner) vring \(i)", index: i, device: device, worker: worker(i))
     }
-    var protocolFeatures: ProtocolFeatures = [.pageFault]
+    var protocolFeatures: ProtocolFeatures = [.pageFault, .inflightSharedMemory]
     // QEMU never says DRIVER_OK to a device of another type (7.2 and 10.0: only these tell vhost_user_dev_start which
     // vring is the last), so that one that waits for it would never start.
     if device.type == .block { protocolFeatures.insert(.status) }

@@ -30,6 +30,7 @@ struct RunningVring {
     ring = DeviceRing(
       try RunningVring.find(layout, addresses, in: memory), features: features,
       nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
+    if let inflight = description.inflight { try ring.resume(with: inflight) }
     self.memory = memory
     kick = description.kick
     call = description.call

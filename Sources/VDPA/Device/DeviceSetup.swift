@@ -46,6 +46,8 @@ public enum DeviceReport: Sendable, Hashable {
   case vringBroken(index: Int, reason: String)
   /// Requests of a vring fail, which is served all the same. Reported now and then, not for each request.
   case requestsFail(index: Int, reason: String)
+  /// A vring is served again, beginning with the requests that were in flight when whoever served it before died.
+  case requestsResubmitted(index: Int, count: Int)
   /// The configuration space has changed by itself; the guest's driver is to look at it.
   case configurationChanged
   /// Guest memory is gone under the device: nothing that is read from it or written to it means anything any more, and

@@ -1,3 +1,5 @@
+public import Virtio
+
 /// A vring, whole: all that a device has to know to serve it.
 public struct VringDescription: Sendable {
   /// The vring's index.
@@ -19,11 +21,14 @@ public struct VringDescription: Sendable {
   public var call: OwnedFD?
   /// An eventfd to write to when the ring is broken. The framework writes to it.
   public var error: OwnedFD?
+  /// Where the device notes what it has fetched and not returned, and finds what another one had when it died; nil where
+  /// that was not agreed upon. It decides on ``state`` unless it is unused.
+  public var inflight: InflightQueue?
 
   /// A vring.
   public init(
     index: Int, size: Int, descriptor: UInt64, avail: UInt64, used: UInt64, state: VringState, kick: OwnedFD? = nil,
-    call: OwnedFD? = nil, error: OwnedFD? = nil
+    call: OwnedFD? = nil, error: OwnedFD? = nil, inflight: InflightQueue? = nil
   ) {
     self.index = index
     self.size = size
@@ -34,5 +39,6 @@ public struct VringDescription: Sendable {
     self.kick = kick
     self.call = call
     self.error = error
+    self.inflight = inflight
   }
 }

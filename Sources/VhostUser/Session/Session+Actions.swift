@@ -11,6 +11,7 @@ extension Session {
     switch action {
     case .none: done(.success)
     case .value(let value): done(.value(value))
+    case .inflightRecord(let payload, let file): done(.payload(payload, descriptors: [file]))
     case .featuresAccepted: acceptFeatures(before, done)
     case .changeMemory(let memory, let answer): changeMemory(to: memory, answer, done)
     case .vringChanged(let index): tellDevice(of: index, before, done)

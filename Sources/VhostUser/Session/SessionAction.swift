@@ -7,6 +7,8 @@ enum SessionAction {
   case none
   /// To answer with a number.
   case value(UInt64)
+  /// To answer with a new record of requests in flight.
+  case inflightRecord(InflightPayload, OwnedFD)
   /// To tell the device about features accepted anew.
   case featuresAccepted
   /// To move to another snapshot of guest memory, which the state takes over only when the device has; the answer is a

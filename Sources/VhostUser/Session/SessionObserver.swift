@@ -28,6 +28,8 @@ extension Session {
     case .requestsFail(let index, let reason):
       log.warning("vring \(index): \(reason)")
       emit(.requestsFail(index: index, reason: reason))
+    case .requestsResubmitted(let index, let count):
+      log.info("vring \(index): \(count) requests were in flight when their back-end ended; they are done again")
     case .configurationChanged:
       log.debug("the configuration space has changed")
       sendBack(.configurationChange)

@@ -42,7 +42,7 @@ struct SessionOffer: Sendable {
   static let optionalProtocolFeatures: ProtocolFeatures = [.crossEndian, .inbandNotifications, .guestAddresses]
   /// The protocol features that a session can serve for a device that has them.
   static let deviceProtocolFeatures: ProtocolFeatures = [
-    .mtu, .rarp, .configuration, .hostNotifier, .status, .sharedObject, .deviceState, .pageFault,
+    .mtu, .rarp, .configuration, .hostNotifier, .inflightSharedMemory, .status, .sharedObject, .deviceState, .pageFault,
   ]
 
   /// What GET_FEATURES answers.

@@ -17,6 +17,8 @@ struct SessionState {
   var vrings: [SessionVring]
   /// A postcopy migration that has been advised and not ended.
   var postcopy: SessionPostcopy?
+  /// SET_INFLIGHT_FD.
+  var inflight: InflightRecord?
 
   init(offer: SessionOffer) {
     self.offer = offer
@@ -135,7 +137,9 @@ struct SessionState {
     case .postcopyAdvise: return try advisePostcopy()
     case .postcopyListen: return try listenPostcopy()
     case .postcopyEnd: return try endPostcopy()
-    case .setLogBase, .setLogFD, .iotlb, .getInflightFD, .setInflightFD, .getVringBaseSkipDrain:
+    case .getInflightFD(let payload): return try makeInflightRecord(payload)
+    case .setInflightFD(let payload, let descriptor): return try setInflightRecord(payload, descriptor)
+    case .setLogBase, .setLogFD, .iotlb, .getVringBaseSkipDrain:
       throw VhostUserError(.notNegotiated, "the socket does not offer what this needs")
     }
   }
@@ -169,7 +173,8 @@ struct SessionState {
       vring.isCallInternal = true
     }
     try vring.start(
-      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true)
+      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true,
+      inflight: inflight)
     return replace(vring)
   }
 
@@ -190,6 +195,8 @@ struct SessionState {
 
   /// All rings are as at the beginning: stopped, disabled, unknown (vhost-user, RESET_DEVICE).
   mutating func resetVrings() {
+    // It knows positions of rings that begin anew; the front-end brings another one.
+    inflight = nil
     let isEnabled = accepted.map { !$0.contains(.protocolFeatures) } ?? false
     for index in vrings.indices {
       // QEMU sends these once and not after a reset.

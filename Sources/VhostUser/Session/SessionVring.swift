@@ -37,10 +37,12 @@ struct SessionVring {
   ///   - features: What the front-end has accepted.
   ///   - addressing: How it names the ring's parts.
   ///   - isArriving: Whether guest memory may lack pages that are still on their way.
-  /// - Throws: `.outOfState`, naming what is missing; `.malformed`, when size or position are none of the format's;
-  ///   `.badMemory`, when a part of the ring is not in guest memory.
+  ///   - inflight: Where the device is to note what is in flight.
+  /// - Throws: `.outOfState`, naming what is missing, or when the in-flight record is for other rings; `.malformed`, when
+  ///   size or position are none of the format's; `.badMemory`, when a part of the ring is not in guest memory.
   mutating func start(
-    in memory: GuestMemory, features: Features, addressing: RingAddressing = .user, isArriving: Bool = false
+    in memory: GuestMemory, features: Features, addressing: RingAddressing = .user, isArriving: Bool = false,
+    inflight: InflightRecord? = nil
   ) throws(VhostUserError) {
     if var running = started {
       (running.kick, running.call, running.error) = (kick, call, error)
@@ -55,9 +57,18 @@ struct SessionVring {
     self.addressing = addressing
     let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
     let state = try position(size: size, used: used, in: memory, isArriving: isArriving)
+    let record = try inflight.map { (record) throws(VhostUserError) in try part(of: record, size: size) }
     started = VringDescription(
       index: index, size: size, descriptor: descriptor, avail: avail, used: used, state: state, kick: kick, call: call,
-      error: error)
+      error: error, inflight: record)
+  }
+
+  private func part(of record: InflightRecord, size: Int) throws(VhostUserError) -> InflightQueue {
+    do throws(VirtioError) {
+      return try InflightQueue(record, index: index, ring: RingLayout(format, size: size))
+    } catch {
+      throw VhostUserError(.outOfState, "\(error)").with(ring: index)
+    }
   }
 
   private func position(

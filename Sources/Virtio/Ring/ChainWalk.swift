@@ -37,15 +37,16 @@ struct ChainWalk {
   /// Walks the chain that was announced at a position, and adds its pieces to a list.
   ///
   /// - Parameters:
+  ///   - head: The index of its first descriptor, if it is not to be looked up.
   ///   - readLimit: When the readable buffers are longer, they are counted but not looked up.
   ///   - writeLimit: So many bytes to write; what lies behind them is not touched, so it need not be looked up.
   ///   - segments: Readable pieces come first.
   /// - Returns: What is wrong with the chain. The list is then to be truncated.
   @inline(__always) mutating func walk<Area: RingArea>(
-    _ area: Area, at position: UInt16, for purpose: Purpose, readLimit: Int, writeLimit: Int, hasIndirect: Bool,
-    memory: inout MemoryView, segments: SegmentList
+    _ area: Area, at position: UInt16, head: Int? = nil, for purpose: Purpose, readLimit: Int, writeLimit: Int,
+    hasIndirect: Bool, memory: inout MemoryView, segments: SegmentList
   ) -> RingFault {
-    var index = area.head(at: position)
+    var index = head ?? area.head(at: position)
     id = UInt16(truncatingIfNeeded: index)
     var wanted = writeLimit
     var hasWritable = false

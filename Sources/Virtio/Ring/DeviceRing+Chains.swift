@@ -13,9 +13,21 @@ extension DeviceRing {
     package let writable: Int
     /// How many pieces the former are in the list; the others follow.
     package let readableSegments: Int
+    /// What stands for it in the in-flight record.
+    let entry: UInt16
+
+    init(_ walk: ChainWalk, entry: UInt16) {
+      id = walk.id
+      descriptors = UInt16(truncatingIfNeeded: walk.descriptors)
+      length = walk.links
+      readable = walk.readable
+      writable = walk.writable
+      readableSegments = walk.readableSegments
+      self.entry = entry
+    }
   }
 
-  /// Takes the next chain.
+  /// Takes the next chain: first those that were in flight when the ring's last server died, then new ones.
   ///
   /// - Parameters:
   ///   - segments: Emptied, and filled with the pieces of the chain's buffers, readable ones first.
@@ -34,6 +46,9 @@ extension DeviceRing {
   private mutating func fetch<A: RingArea>(
     _ area: A, into segments: SegmentList, memory: MemoryView, outstanding: Int
   ) -> Chain? {
+    if let inflight, let recorded = inflight.pending.last {
+      return refetch(inflight, recorded, area, into: segments, memory: memory, outstanding: outstanding)
+    }
     guard announced(area, from: nextAvail) > 0 else { return nil }
     var memory = memory
     var chain = ChainWalk()
@@ -49,10 +64,16 @@ extension DeviceRing {
       fault = .chainLoop
       return nil
     }
+    var entry = chain.id
+    if let inflight {
+      guard let noted = inflight.fetched(area, at: nextAvail, id: chain.id, descriptors: chain.descriptors) else {
+        fault = .chainLoop
+        return nil
+      }
+      entry = noted
+    }
     nextAvail = area.advance(nextAvail, by: chain.descriptors)
-    return Chain(
-      id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors), length: chain.links,
-      readable: chain.readable, writable: chain.writable, readableSegments: chain.readableSegments)
+    return Chain(chain, entry: entry)
   }
 
   /// Returns a chain, in any order. ``publishChains()`` announces it.
@@ -61,14 +82,26 @@ extension DeviceRing {
   package mutating func returnChain(_ chain: Chain, written: Int) {
     // A chain may have room for more than the field can say; less than was written is right too (virtio 1.2, §2.7.8).
     let length = UInt32(clamping: min(written, chain.writable))
+    inflight?.returned(chain.entry)
     switch self.memory {
     case .split(let area): use(area, id: chain.id, length: length, descriptors: Int(chain.descriptors))
-    case .packed(let area): use(area, id: chain.id, length: length, descriptors: Int(chain.descriptors))
+    case .packed(let area):
+      use(area, id: chain.id, length: length, descriptors: Int(chain.descriptors))
+      // Used descriptors behind one that is not announced yet would be taken for new ones by a driver whose device has
+      // died in between and returned another chain in the first one's place: so with a record each is announced at once.
+      if inflight != nil { publishChains() }
     }
   }
 
   /// Announces the chains that were returned.
   package mutating func publishChains() {
+    guard let inflight, hasUnpublished else { return publishUsed() }
+    inflight.willPublish(nextUsed)
+    publishUsed()
+    inflight.published(nextUsed)
+  }
+
+  private mutating func publishUsed() {
     switch self.memory {
     case .split(let area): publish(area)
     case .packed(let area): publish(area)

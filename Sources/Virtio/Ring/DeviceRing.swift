@@ -23,11 +23,15 @@ package struct DeviceRing {
   /// Why the ring is broken.
   package internal(set) var fault = RingFault.none
 
+  /// Where single chains are noted while the device has them; nil when nobody asked for that.
+  var inflight: (any InflightTracker)?
+
   let hasIndirect: Bool
   let hasEventIndex: Bool
   /// Chains that were returned and not announced: where the first of them is, its length, and how far positions moved.
   private var firstUnpublished: (position: UInt16, length: UInt32) = (0, 0)
   private var unpublished = 0
+  var hasUnpublished: Bool { unpublished > 0 }
   /// How far positions have moved since the driver was last asked whether it wants a call. What somebody else returned
   /// before may be unannounced too, so at first everything counts as moved.
   private var uncalled = 1 << 16

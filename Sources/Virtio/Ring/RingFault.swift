@@ -26,6 +26,8 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
   case tooManySegments
   /// The front-end has taken back pages of memory that it had shared.
   case memoryLost
+  /// A chain of the in-flight record has other descriptors than it says.
+  case inflightRecord
 
   /// The reason in words.
   public var description: String {
@@ -41,6 +43,7 @@ public enum RingFault: UInt8, Sendable, Hashable, CustomStringConvertible {
     case .shortBuffer: "a buffer is shorter than the packet header"
     case .tooManySegments: "a chain is scattered over more than \(SegmentList.capacity) pieces of memory"
     case .memoryLost: "guest memory is gone"
+    case .inflightRecord: "a chain of the in-flight record is not what the record says"
     }
   }
 }
