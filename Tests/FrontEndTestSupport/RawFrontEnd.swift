@@ -25,6 +25,8 @@ package final class RawFrontEnd {
   }
 
   package private(set) var socket: OwnedFD?
+  /// What came with the last answer.
+  package private(set) var descriptors: [OwnedFD] = []
 
   /// Connects; waits while the back-end's queue of clients is full, as connect(2) does.
   package init(path: String) throws {
@@ -99,6 +101,7 @@ package final class RawFrontEnd {
 
   /// The next answer; nil when the back-end closes the connection instead.
   package func answer() throws -> Answer? {
+    descriptors = []
     guard let header = try receive(MessageHeader.byteCount) else { return nil }
     var reader = WireReader(header)
     let (request, flags, size) = (try reader.u32(), try reader.u32(), try reader.u32())
@@ -130,7 +133,9 @@ package final class RawFrontEnd {
   /// Bytes, or none at the end, which may be a reset when it left something unread.
   private func receive(from socket: OwnedFD, atMost count: Int) throws -> [UInt8] {
     do throws(Errno) {
-      return try StreamSocket.receive(socket, atMost: count, descriptors: 8).bytes
+      let received = try StreamSocket.receive(socket, atMost: count, descriptors: 8)
+      descriptors += received.descriptors
+      return received.bytes
     } catch {
       guard error == .connectionReset else { throw error }
       return []
@@ -162,6 +167,19 @@ package final class RawFrontEnd {
     let state = try VringStatePayload(decoding: answer.payload)
     try require(state.index == UInt32(ring), "the state of vring \(state.index) for that of \(ring)")
     return state.number
+  }
+
+  /// Has a record of the requests in flight made; where it is.
+  package func makeInflightRecord(queues: Int, queueSize: Int) throws -> (payload: InflightPayload, file: OwnedFD) {
+    send(.getInflightFD, InflightPayload(queues: UInt16(queues), queueSize: UInt16(queueSize)).encoded)
+    let answer = try require(try answer(), "GET_INFLIGHT_FD closed the connection")
+    let payload = try InflightPayload(decoding: answer.payload)
+    return (payload, try require(descriptors.first, "GET_INFLIGHT_FD was answered without a descriptor"))
+  }
+
+  /// Gives a record to the back-end; whether it took it.
+  package func setInflightRecord(_ payload: InflightPayload, _ file: OwnedFD) throws -> Bool {
+    try tell(.setInflightFD, payload.encoded, descriptors: [file.rawValue])
   }
 
   /// What a front-end settles before rings are set up.

@@ -222,6 +222,7 @@ final class ChainQueue: WorkerClient {
     } catch {
       throw DatapathError(.badVring, "\(name) cannot be served: \(error)")
     }
+    let resubmissions = running.ring.resubmissions
     try device.start(
       queue: index, context: QueueContext(queue: index, features: features, observer: observer))
     worker.attach(self)
@@ -237,7 +238,6 @@ final class ChainQueue: WorkerClient {
       leave(kick: running.kick)
       throw error
     }
-    let resubmissions = running.ring.resubmissions
     if resubmissions > 0 { observer?.deviceReports(.requestsResubmitted(index: index, count: resubmissions)) }
     // The guest may wait for a call that whoever served the ring before did not live to make.
     running.callOnce()

@@ -14,17 +14,7 @@ extension DeviceRing {
     /// How many pieces the former are in the list; the others follow.
     package let readableSegments: Int
     /// What stands for it in the in-flight record.
-    let entry: UInt16
-
-    init(_ walk: ChainWalk, entry: UInt16) {
-      id = walk.id
-      descriptors = UInt16(truncatingIfNeeded: walk.descriptors)
-      length = walk.links
-      readable = walk.readable
-      writable = walk.writable
-      readableSegments = walk.readableSegments
-      self.entry = entry
-    }
+    var entry: UInt16 = 0
   }
 
   /// Takes the next chain: first those that were in flight when the ring's last server died, then new ones.
@@ -106,5 +96,14 @@ extension DeviceRing {
     case .split(let area): publish(area)
     case .packed(let area): publish(area)
     }
+  }
+}
+
+extension DeviceRing.Chain {
+  /// What a walk has found.
+  init(_ walk: ChainWalk, entry: UInt16) {
+    self.init(
+      id: walk.id, descriptors: UInt16(truncatingIfNeeded: walk.descriptors), length: walk.links,
+      readable: walk.readable, writable: walk.writable, readableSegments: walk.readableSegments, entry: entry)
   }
 }

@@ -16,8 +16,8 @@ final class ChainGuest {
 
   let size: Int
   let features: Features
-  let engine: SoftwareEngine
-  let device: any Device
+  private(set) var engine: SoftwareEngine
+  private(set) var device: any Device
   /// What the device is given.
   private(set) var memory: GuestMemory
   /// The same memory as the guest itself sees it.
@@ -28,6 +28,7 @@ final class ChainGuest {
   private var nextBuffer: [UInt64] = []
   private var buffers: [[UInt16: (start: UInt64, readable: Int, writable: Int)]] = []
   let reports = Reports()
+  private let mode: WorkerConfiguration.Mode
 
   /// What a device has reported.
   final class Reports: DeviceObserver {
@@ -37,11 +38,14 @@ final class ChainGuest {
   }
 
   /// A guest whose device is configured, with all rings running.
+  ///
+  /// - Parameter hasRecord: Whether what the device has is noted for another one.
   init(
     _ software: any SoftwareDevice, features: Features, mode: WorkerConfiguration.Mode = .event,
-    ringSize: Int = usualSize, onReport: (@Sendable (WorkerReport) -> Void)? = nil
+    ringSize: Int = usualSize, hasRecord: Bool = false, onReport: (@Sendable (WorkerReport) -> Void)? = nil
   ) throws {
     size = ringSize
+    self.mode = mode
     self.features = features
     engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode), onReport: onReport)
     engine.register(software.type) { _ in software }
@@ -54,19 +58,27 @@ final class ChainGuest {
     guard ftruncate(file.rawValue, off_t(bytes)) == 0 else { throw Errno(rawValue: errno) }
     memory = try ChainGuest.map(file, bytes)
     own = try ChainGuest.map(file, bytes)
+    let layout = try RingLayout(RingLayout.Format(for: features), size: size)
+    var record: InflightRecord?
+    if hasRecord {
+      let inflight = try InflightLayout(layout.format, queues: count, queueSize: size)
+      let file = try MemoryFile.make("record", size: inflight.bytes)
+      record = try withExtendedLifetime(file) {
+        try InflightRecord(file: file.descriptor, offset: 0, size: UInt64(inflight.bytes), layout: inflight)
+      }
+    }
     for index in 0..<count {
       let start = ChainGuest.base + UInt64(index) * ChainGuest.ringBytes
       let view = own.addressMap.view
       let ring = try RingMemory(
-        RingLayout(RingLayout.Format(for: features), size: size), descriptor: start, avail: start + 0x1000,
-        used: start + 0x2000, memory: view)
+        layout, descriptor: start, avail: start + 0x1000, used: start + 0x2000, memory: view)
       let tables = try IndirectTables(count: size, length: 8, at: start + 0x3000, memory: view)
       drivers.append(DriverRing(ring, features: features, tables: tables))
       rings.append(
         VringDescription(
           index: index, size: size, descriptor: start, avail: start + 0x1000, used: start + 0x2000,
           state: VringState(index: index, nextAvail: ring.start, nextUsed: ring.start), kick: try EventFD.make(),
-          call: try EventFD.make()))
+          call: try EventFD.make(), inflight: try record.map { try InflightQueue($0, index: index, ring: layout) }))
       nextBuffer.append(start + 0x8000)
       buffers.append([:])
     }
@@ -80,10 +92,26 @@ final class ChainGuest {
   }
 
   func configure() throws {
+    for i in rings.indices {
+      // What a session reads when a ring starts.
+      if case .split(let area) = drivers[i].memory { rings[i].state.nextUsed = area.usedIndex }
+    }
     try device.configure(
       DeviceSetup(
         features: features, memory: memory, vrings: rings.map { DeviceSetup.Vring($0, isEnabled: true) },
         observer: reports))
+  }
+
+  /// Another device takes the rings over, without a word from the one that had them, which must do nothing more.
+  ///
+  /// - Returns: What that one was, to be ended when nobody looks any more.
+  func takeOver(by software: any SoftwareDevice) throws -> (engine: SoftwareEngine, device: any Device) {
+    let before = (engine, device)
+    engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode))
+    engine.register(software.type) { _ in software }
+    device = try engine.open(DeviceRequest(device: -1, owner: "guest", type: software.type))
+    try configure()
+    return before
   }
 
   /// Takes the memory away and gives it back mapped anew.

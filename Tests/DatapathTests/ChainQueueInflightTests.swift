@@ -1,0 +1,76 @@
+import Glibc
+import Testing
+import VDPA
+import Virtio
+
+@testable import Datapath
+
+/// Requests that a device had when it died, and the one that comes after it.
+@Suite struct ChainQueueInflightTests {
+  /// Answers with the first byte of each request.
+  private struct Echo: SoftwareDevice {
+    let type = DeviceType.entropy
+    func process(_ chain: consuming Chain, queue: Int) {
+      guard let bytes = chain.read(at: 0, count: 1) else { return }
+      chain.write(bytes, at: 0)
+    }
+  }
+
+  private func ends(_ before: (engine: SoftwareEngine, device: any Device), _ keeper: KeepingDevice) {
+    // What it returns now is lost on everybody.
+    keeper.finishAll()
+    _ = try? before.device.close()
+    before.engine.stop()
+  }
+
+  @Test(
+    "What a device had is done again in order, once, and reported; then the record has nothing",
+    arguments: SoftwareDeviceTests.formats)
+  func doneAgain(features: Features) throws {
+    let keeper = KeepingDevice()
+    let guest = try ChainGuest(keeper, features: features, hasRecord: true)
+    defer { guest.end() }
+    let ids = try (0..<5).map { try #require(guest.post([UInt8($0)], room: 1, isIndirect: $0 % 2 == 1)) }
+    guest.kick()
+    try #require(keeper.wait(for: 5))
+    let before = try guest.takeOver(by: Echo())
+    let back = try guest.collect(5)
+    #expect(back.map(\.id) == ids && back.map(\.written) == (0..<5).map { [UInt8($0)] })
+    #expect(guest.reports.all == [.requestsResubmitted(index: 0, count: 5)])
+
+    let states = try guest.device.close()
+    try guest.configure()
+    #expect(try guest.device.close() == states)
+    #expect(guest.reports.all.count == 1)
+    ends(before, keeper)
+  }
+
+  @Test("A ring that is stopped at once is stopped when all is done again", arguments: SoftwareDeviceTests.formats)
+  func drained(features: Features) throws {
+    let keeper = KeepingDevice()
+    let guest = try ChainGuest(keeper, features: features, hasRecord: true)
+    defer { guest.end() }
+    for i in 0..<4 { _ = guest.post([UInt8(i)], room: 1) }
+    guest.kick()
+    try #require(keeper.wait(for: 4))
+    let before = try guest.takeOver(by: Echo())
+    let state = try #require(try guest.device.close().first)
+    #expect(state.nextAvail == state.nextUsed)
+    #expect(try guest.collect(4).map(\.written) == [[0], [1], [2], [3]])
+    ends(before, keeper)
+  }
+
+  @Test("A record that no back-end has written is an error that names the ring, and the ring is not served")
+  func foreign() throws {
+    let keeper = KeepingDevice()
+    let guest = try ChainGuest(keeper, features: [.version1], hasRecord: true)
+    defer { guest.end() }
+    _ = guest.post([1], room: 1)
+    guest.kick()
+    try #require(keeper.wait(for: 1))
+    // The ring says that more was used than the record can explain.
+    if case .split(let area) = guest.drivers[0].memory { area.publishUsedIndex(1000) }
+    let error = #expect(throws: DatapathError.self) { _ = try guest.takeOver(by: Echo()) }
+    #expect(error?.description.contains("guest vring 0") == true && error?.description.contains("not of this ring") == true)
+  }
+}
