@@ -126,7 +126,9 @@ struct BlockRestartTests {
     }
   }
 
-  @Test("Ended in good order: what was in flight is done first, and nothing is done again", arguments: RingLayout.Format.allCases)
+  @Test(
+    "Ended in good order: what was in flight is done first, and nothing is done again",
+    arguments: RingLayout.Format.allCases)
   func ended(format: RingLayout.Format) async throws {
     try await blocking {
       var machine = try Machine(format: format)
@@ -149,7 +151,9 @@ struct BlockRestartTests {
     }
   }
 
-  @Test("Records that are made and brought over and over leave no descriptor and no mapping behind (CVE-2020-10726, CVE-2022-0669)")
+  @Test(
+    "Records that are made and brought over and over leave no descriptor and no mapping (CVE-2020-10726, CVE-2022-0669)"
+  )
   func repeated() async throws {
     try await blocking {
       var machine = try Machine(format: .split)

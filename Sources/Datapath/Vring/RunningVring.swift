@@ -88,9 +88,12 @@ struct RunningVring {
     return ring.fault != .none && !isFaultReported
   }
 
+  /// What the front-end has taken back, in words.
+  private var loss: String? { memory.addressMap.loss ?? ring.recordLoss }
+
   private mutating func lookForLoss() {
     losses = BusErrorGuard.losses
-    guard ring.fault != .memoryLost, memory.addressMap.loss != nil else { return }
+    guard ring.fault != .memoryLost, loss != nil else { return }
     // Whatever was found wrong in it before, or only now.
     ring.setFault(.memoryLost)
     isFaultReported = false
@@ -101,7 +104,7 @@ struct RunningVring {
     guard hasNewFault() else { return nil }
     isFaultReported = true
     counters.add(.broken, 1)
-    guard ring.fault == .memoryLost, let loss = memory.addressMap.loss else {
+    guard ring.fault == .memoryLost, let loss else {
       return .vringBroken(index: index, reason: ring.fault.description)
     }
     return .memoryLost(reason: loss)

@@ -71,7 +71,8 @@ extension InflightBytes {
     let count = Int(u16(InflightBytes.countOffset))
     guard count == capacity else {
       throw VirtioError(
-        .badInflightRecord, "the in-flight record says that it is for \(count) descriptors; it has room for \(capacity)")
+        .badInflightRecord, "the in-flight record says that it is for \(count) descriptors; it has room for \(capacity)"
+      )
     }
     return true
   }

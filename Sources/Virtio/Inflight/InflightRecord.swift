@@ -46,6 +46,13 @@ public import SystemPackage
     self.layout = layout
   }
 
+  /// Why nothing that is written reaches the file any more, in words; nil while it does.
+  var loss: String? {
+    mapping.isLost
+      ? "the in-flight record of \(layout.queues) rings is gone: the front-end has shrunk its file, so that requests would be "
+        + "lost with this process" : nil
+  }
+
   /// The region of one ring.
   func bytes(of queue: Int) -> InflightBytes {
     precondition(queue >= 0 && queue < layout.queues)

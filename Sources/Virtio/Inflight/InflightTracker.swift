@@ -2,6 +2,8 @@
 ///
 /// Nothing is read from the region after the start: what is needed of it is private.
 protocol InflightTracker: AnyObject {
+  /// Which region it is.
+  var queue: InflightQueue { get }
   /// Where the ring goes on, behind the chains that are in flight.
   var start: (nextAvail: UInt16, nextUsed: UInt16) { get }
   /// The chains that were in flight at the start and have not been fetched again, the first one last.

@@ -25,7 +25,7 @@ final class PackedInflight: InflightTracker {
 
   static func bytes(descriptors: Int) -> Int { entries + descriptors * entryBytes }
 
-  private let queue: InflightQueue
+  let queue: InflightQueue
   private let bytes: InflightBytes
   private var counter: UInt64
   /// The next free entry of each; one that is not there ends the list.
@@ -75,8 +75,8 @@ final class PackedInflight: InflightTracker {
     for position in [newUsed, used] where Int(position & ~PackedRingArea.wrapCounter) >= area.size {
       throw VirtioError(
         .badInflightRecord,
-        "the in-flight record says that descriptor \(position & ~PackedRingArea.wrapCounter) is used next, and the ring has "
-          + "\(area.size)")
+        "the in-flight record says that descriptor \(position & ~PackedRingArea.wrapCounter) is used next, and the ring "
+          + "has \(area.size)")
     }
     free = bytes.u16(PackedInflight.oldFreeHead)
     if newUsed != used && area.announced(from: used) == 0 {
@@ -90,7 +90,8 @@ final class PackedInflight: InflightTracker {
     let descriptors = chains.reduce(0) { $0 + $1.descriptors.count }
     guard descriptors <= area.size else {
       throw VirtioError(
-        .badInflightRecord, "the in-flight record has \(descriptors) descriptors in flight, and the ring has \(area.size)")
+        .badInflightRecord,
+        "the in-flight record has \(descriptors) descriptors in flight, and the ring has \(area.size)")
     }
     for entry in 0..<capacity where states[entry] == .free && bytes.u8(PackedInflight.at(entry, Field.inflight)) != 0 {
       bytes.store(UInt8(0), at: PackedInflight.at(entry, Field.inflight))
@@ -142,7 +143,8 @@ final class PackedInflight: InflightTracker {
       for i in 0..<count {
         guard entry < states.count, states[entry] == (i == 0 ? .head : .unknown) else {
           throw VirtioError(
-            .badInflightRecord, "the chain at entry \(head) of the in-flight record leads to entry \(entry), which is not its")
+            .badInflightRecord,
+            "the chain at entry \(head) of the in-flight record leads to entry \(entry), which is not its")
         }
         if i > 0 { states[entry] = .link }
         chain.descriptors.append(descriptor(bytes, entry))

@@ -14,7 +14,7 @@ final class SplitInflight: InflightTracker {
 
   static func bytes(descriptors: Int) -> Int { entries + descriptors * entryBytes }
 
-  private let queue: InflightQueue
+  let queue: InflightQueue
   private let bytes: InflightBytes
   private var counter: UInt64
   /// The head of the list of the last batch.
@@ -79,7 +79,8 @@ final class SplitInflight: InflightTracker {
     guard count <= capacity else {
       throw VirtioError(
         .badInflightRecord,
-        "the in-flight record says that the used index is \(recorded), and in the ring it is \(used): it is not of this ring")
+        "the in-flight record says that the used index is \(recorded), and in the ring it is \(used): it is not of this ring"
+      )
     }
     var finished: [Int] = []
     var entry = Int(last)

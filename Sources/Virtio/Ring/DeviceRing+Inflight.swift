@@ -12,12 +12,17 @@ extension DeviceRing {
       case .split(let area): try SplitInflight(queue, ringSize: area.size, position: position)
       case .packed(let area): try PackedInflight(queue, area: area, position: position)
       }
+    // What is gone reads as zeroes, like a record that nobody has used yet.
+    if let loss = queue.record.loss { throw VirtioError(.badInflightRecord, loss) }
     (nextAvail, nextUsed) = tracker.start
     inflight = tracker
   }
 
   /// How many chains are still to be fetched again; 0 for a broken ring.
   package var resubmissions: Int { fault == .none ? inflight?.pending.count ?? 0 : 0 }
+
+  /// Why chains that are fetched are noted in vain, in words; nil while they are not.
+  package var recordLoss: String? { inflight?.queue.record.loss }
 
   /// Fetches a chain again. A split ring still has its descriptors, which are the driver's until they are returned; those
   /// of a packed one are in the record.

@@ -157,10 +157,14 @@ import Testing
     try require(device.fault == .none, "\(device.fault): \(label())")
     try require(bench.numbers(held) == left + fresh, "\(bench.numbers(held)) for \(left) and \(fresh): \(label())")
     try require(again <= left.count, label())
-    for chain in held.reversed() { device.returnChain(chain, written: 0) }
-    device.publishChains()
-    let back = try bench.collect()
-    try require(Set(back).isSuperset(of: left + fresh) && bench.guest.open.isEmpty, "\(back): \(label())")
+    _ = try bench.collect()
+    for chain in held.reversed() {
+      device.returnChain(chain, written: 0)
+      device.publishChains()
+      let back = try bench.collect()
+      try require(back == bench.numbers([chain]), "\(back) for \(bench.numbers([chain])): \(label())")
+    }
+    try require(bench.guest.open.isEmpty, label())
 
     // It goes on as if nothing had been, all around the ring.
     for _ in 0..<2 {

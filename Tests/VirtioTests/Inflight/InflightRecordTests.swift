@@ -21,7 +21,9 @@ import Testing
       #expect(layout.queueBytes == bytes && layout.bytes == 3 * bytes)
     }
     #expect(throws: VirtioError.self) { try InflightLayout(.split, queues: 0, queueSize: 4) }
-    for size in [0, 3, 65536] { #expect(throws: VirtioError.self) { try InflightLayout(.split, queues: 1, queueSize: size) } }
+    for size in [0, 3, 65536] {
+      #expect(throws: VirtioError.self) { try InflightLayout(.split, queues: 1, queueSize: size) }
+    }
   }
 
   @Test("A file that is too small, misaligned or of the wrong kind is no record")
