@@ -17,6 +17,8 @@ public struct VirtioError: Error, Sendable, CustomStringConvertible {
     public static let tooManyRegions = Code(rawValue: "tooManyRegions")
     /// A memory region that is not there was named.
     public static let noSuchRegion = Code(rawValue: "noSuchRegion")
+    /// A translation does not lead from a page to a page.
+    public static let misalignedTranslation = Code(rawValue: "misalignedTranslation")
     /// A memory file is too small for its region.
     public static let fileTooSmall = Code(rawValue: "fileTooSmall")
     /// A memory file is of a kind that may block or fail under the process.

@@ -108,7 +108,7 @@ import Testing
     model.use(length: 0)
     #expect(new.differences(from: model.image) == [])
 
-    device.memory = try raw.area(new.view)
+    device.move(to: try raw.area(new.view))
     device.complete(burst, first: 1, count: 1)
     #expect(device.dequeueBurst(into: burst, limit: 4, memory: new.view, headerLength: 12) == 2)
     #expect(burst.bytes(2) == [UInt8](repeating: 0xee, count: 16))

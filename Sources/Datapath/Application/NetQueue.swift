@@ -113,12 +113,12 @@ public final class NetQueue: Sendable {
 
   /// Has the ring; nil when it is being changed, or another thread has it.
   @inline(__always) private func use<Result>(_ body: (inout NetVring?) -> Result) -> Result? {
-    var isFaulty = false
+    var hasReport = false
     let attempt = vring.ownership.attempt { vring in
-      defer { isFaulty = vring?.hasNewFault() == true }
+      defer { hasReport = vring?.hasReport() == true }
       return body(&vring)
     }
-    if isFaulty { vring.reportFault() }
+    if hasReport { vring.report() }
     switch attempt {
     case .done(let result): return result
     case .closed: return nil

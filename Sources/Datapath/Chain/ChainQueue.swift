@@ -72,17 +72,17 @@ final class ChainQueue: WorkerClient {
   }
 
   func serve(_ burst: PacketBurst, isPolled: Bool) -> Int {
-    let turn = ownership.burst { state -> (work: Int, isFaulty: Bool) in
+    let turn = ownership.burst { state -> (work: Int, hasReport: Bool) in
       state.vring?.wantKicks(false)
       var work = self.turn(&state)
       if work == 0 && !isPolled {
         state.vring?.wantKicks(true)
         work = self.turn(&state)
       }
-      return (work, state.vring?.hasNewFault() == true)
+      return (work, state.vring?.hasReport() == true)
     }
     guard let turn else { return 0 }
-    if turn.isFaulty { reportFault() }
+    if turn.hasReport { report() }
     return turn.work
   }
 
@@ -156,8 +156,8 @@ final class ChainQueue: WorkerClient {
     if state.isDraining { drained.signal() }
   }
 
-  private func reportFault() {
-    let found = ownership.burst { state in (state.vring?.takeFault(), state.observer) }
+  private func report() {
+    let found = ownership.burst { state in (state.vring?.takeReport(), state.observer) }
     guard let (report, observer) = found, let report else { return }
     observer?.deviceReports(report)
   }
@@ -291,8 +291,15 @@ final class ChainQueue: WorkerClient {
     return stopped.state
   }
 
-  /// Finds the ring in another snapshot of guest memory, when no chain has buffers in the old one any more.
+  /// Finds the ring in another snapshot of guest memory, when no chain has buffers any more in what is taken away.
   func move(to memory: GuestMemory) throws {
+    let isMoved = try change { state in
+      // Chains that are with the device hold the snapshot that they came from.
+      guard let old = state.vring?.memory.addressMap, memory.addressMap.keepsAll(of: old) else { return false }
+      try state.vring?.move(to: memory)
+      return true
+    }
+    if isMoved { return }
     try drain()
     try change { state in
       try state.vring?.move(to: memory)

@@ -37,7 +37,8 @@ final class SoftwareChainDevice: Device {
     if device.type == .block { protocolFeatures.insert(.status) }
     if !device.configuration.isEmpty { protocolFeatures.insert(.configuration) }
     attributes = DeviceAttributes(
-      type: device.type, features: device.features.union(DeviceRing.features), protocolFeatures: protocolFeatures,
+      type: device.type, features: device.features.union(DeviceRing.features).union(.accessPlatform),
+      protocolFeatures: protocolFeatures,
       vringCount: count, completesInOrder: false, operationsMayBlock: true)
   }
 

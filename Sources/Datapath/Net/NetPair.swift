@@ -37,8 +37,8 @@ final class NetPair: WorkerClient {
   /// What a turn has come to.
   private struct Turn {
     var work = 0
-    /// Whether a ring was found broken that nobody has been told of.
-    var isFaulty = false
+    /// Whether there is something to tell of a ring.
+    var hasReport = false
   }
 
   /// Serves the pair once. A pair of which a vring is being changed is passed over.
@@ -57,9 +57,9 @@ final class NetPair: WorkerClient {
         }
       }
     }
-    if turn.isFaulty {
-      receive.reportFault()
-      transmit.reportFault()
+    if turn.hasReport {
+      receive.report()
+      transmit.report()
     }
     return turn.work
   }
@@ -76,7 +76,7 @@ final class NetPair: WorkerClient {
       transmit?.wantKicks(true)
       turn.work = move(&receive, &transmit, by: &port, burst)
     }
-    turn.isFaulty = receive?.hasNewFault() == true || transmit?.hasNewFault() == true
+    turn.hasReport = receive?.hasReport() == true || transmit?.hasReport() == true
     return turn
   }
 

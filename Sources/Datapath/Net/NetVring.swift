@@ -180,13 +180,17 @@ struct NetVring {
   /// Asks the guest for kicks or to do without, once a change.
   mutating func wantKicks(_ wanted: Bool) { base.wantKicks(wanted) }
 
-  // MARK: Faults
+  // MARK: Reports
 
-  /// Whether the ring is broken, or its memory is gone, and nobody has asked why yet. After each burst.
-  @inline(__always) mutating func hasNewFault() -> Bool { base.hasNewFault() }
+  /// Whether the ring is broken, its memory is gone, or it waits for a translation, and nobody has been told yet. After
+  /// each burst.
+  @inline(__always) mutating func hasReport() -> Bool { base.hasReport() }
 
-  /// What to report of a ring that is broken, the first time it is asked for.
-  mutating func takeFault() -> DeviceReport? { base.takeFault() }
+  /// What is to be told, once.
+  mutating func takeReport() -> DeviceReport? { base.takeReport() }
+
+  /// Whether the ring waits for the translation of an address: nothing is fetched meanwhile.
+  mutating func isWaiting() -> Bool { base.ring.miss != nil }
 
   /// Why the ring is broken.
   var fault: RingFault { base.ring.fault }

@@ -49,11 +49,11 @@ final class OwnedVring: Sendable {
     }
   }
 
-  /// Tells of a broken ring, once; by whoever serves it, outside of the burst, for whoever hears of it may want to change
-  /// the ring.
-  func reportFault() {
+  /// Tells of a broken ring, or one that waits for a translation, once; by whoever serves it, outside of the burst, for
+  /// whoever hears of it may want to change the ring.
+  func report() {
     let attempt = ownership.attempt { vring -> (DeviceReport, (any DeviceObserver)?)? in
-      guard let report = vring?.takeFault(), let vring else { return nil }
+      guard let report = vring?.takeReport(), let vring else { return nil }
       rawFault.store(vring.fault.rawValue, ordering: .relaxed)
       return (report, vring.observer)
     }

@@ -7,12 +7,12 @@ internal import Virtio
   enum Counter: Int, CaseIterable {
     case packets, bytes, multicast, broadcast
     case dropped, oversized, invalidHeaders, allocationFailures, broken
-    case kicks, calls, suppressedCalls, failedCalls
+    case kicks, calls, suppressedCalls, failedCalls, translationMisses
   }
 
   // Behind the single counters, the classes of lengths and those of descriptor counts.
   private static var classes: Int { SIMD8<Int16>.scalarCount }
-  private static var lengths: Int { Counter.failedCalls.rawValue + 1 }
+  private static var lengths: Int { Counter.translationMisses.rawValue + 1 }
   private static var links: Int { lengths + classes }
   private static var count: Int { links + classes }
 
@@ -96,6 +96,7 @@ internal import Virtio
     statistics.calls = load(.calls)
     statistics.suppressedCalls = load(.suppressedCalls)
     statistics.failedCalls = load(.failedCalls)
+    statistics.iotlbMisses = load(.translationMisses)
     statistics.setLengthClasses(load(VringCounters.lengths, count: VringCounters.classes))
     statistics.chainLengths = load(VringCounters.links, count: VringCounters.classes)
     return statistics

@@ -5,7 +5,16 @@ internal import Virtio
 /// Frames are changed in place in the copy that was taken from the guest; every offset is checked against the frame's
 /// length.
 struct EchoPort: NetPort {
+  /// Answers that wait with the receive ring for a translation.
+  private let waiting = PacketBurst()
+
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
+    // A ring that is stopped may come back.
+    guard receive != nil else { return 0 }
+    if waiting.count > 0 {
+      answer(waiting, on: &receive)
+      if waiting.count > 0 { return 0 }
+    }
     guard let taken = transmit?.dequeue(into: burst, limit: PacketBurst.capacity), taken > 0 else { return 0 }
     transmit?.complete(burst, count: taken, taken: taken)
     guard receive?.isEnabled == true, let headerLength = receive?.headerLength else { return taken }
@@ -13,9 +22,18 @@ struct EchoPort: NetPort {
     burst.filter { index in
       transmit?.isPlain(index) == true && burst.withPayload(index, headerLength: headerLength) { EchoPort.answer(&$0) }
     }
-    let given = receive?.enqueue(burst) ?? 0
-    if given < burst.count { receive?.counters.add(.dropped, burst.count - given) }
+    answer(burst, on: &receive)
+    if burst.count > 0 { burst.move(to: waiting) }
     return taken
+  }
+
+  /// Gives answers to the guest. Those for which it has no buffers are dropped; what waits for a translation stays.
+  private func answer(_ answers: PacketBurst, on receive: inout NetVring?) {
+    guard receive?.isEnabled == true else { return answers.clear() }
+    let given = receive?.enqueue(answers) ?? 0
+    let isWaiting = receive?.isWaiting() == true
+    if given < answers.count && !isWaiting { receive?.counters.add(.dropped, answers.count - given) }
+    answers.removeFirst(isWaiting ? given : answers.count)
   }
 
   /// The address that answers ARP requests: locally administered.

@@ -35,7 +35,8 @@ final class SoftwareNetDevice: Device {
     let isApplication = ApplicationPort.name(in: request.parameters["port"] ?? "") != nil
     let count = pairs.count
     var features: Features = DeviceRing.features.union([
-      .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU, .netStatus,
+      .accessPlatform, .netMergeableBuffers, .netControlQueue, .netControlReceive, .netGuestAnnounce, .netMTU,
+      .netStatus,
     ])
     switch request.parameters["offloads"] {
     case nil, "off": break
@@ -175,7 +176,7 @@ final class SoftwareNetDevice: Device {
 
   func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws {
     guard memory != nil else { return }
-    for index in 0..<attributes.vringCount {
+    for index in 0..<attributes.vringCount where vring(index).status != .stopped {
       try change(index) { vring, _, _ in try vring?.move(to: new) }
     }
     memory = new

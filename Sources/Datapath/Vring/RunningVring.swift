@@ -16,8 +16,9 @@ struct RunningVring {
   let counters: VringCounters
   /// Whether the guest has been told that it need not kick.
   private var kicksWanted: Bool?
-  /// Whether the fault has been reported.
+  /// Whether the fault has been reported, and what the ring waits for.
   private var isFaultReported = false
+  private var isMissReported = false
   /// How many mappings had been lost when it was asked last whether one was of this memory.
   private var losses: UInt32 = 0
 
@@ -46,11 +47,12 @@ struct RunningVring {
       memory: memory.addressMap.view)
   }
 
-  /// The same ring in another snapshot of guest memory.
+  /// The same ring in another snapshot of guest memory, where it looks again for what it waits for.
   mutating func move(to memory: GuestMemory) throws(VirtioError) {
-    ring.memory = try RunningVring.find(layout, addresses, in: memory)
+    ring.move(to: try RunningVring.find(layout, addresses, in: memory))
     self.memory = memory
     losses = 0
+    isMissReported = false
   }
 
   var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
@@ -80,12 +82,13 @@ struct RunningVring {
     kicksWanted = wanted
   }
 
-  // MARK: Faults
+  // MARK: Reports
 
-  /// Whether the ring is broken, or its memory is gone, and nobody has asked why yet. After each burst.
-  @inline(__always) mutating func hasNewFault() -> Bool {
+  /// Whether the ring is broken, its memory is gone, or it waits for a translation, and nobody has been told yet. After
+  /// each burst.
+  @inline(__always) mutating func hasReport() -> Bool {
     if BusErrorGuard.losses != losses { lookForLoss() }
-    return ring.fault != .none && !isFaultReported
+    return ring.fault != .none && !isFaultReported || ring.miss != nil && !isMissReported
   }
 
   /// What the front-end has taken back, in words.
@@ -99,14 +102,19 @@ struct RunningVring {
     isFaultReported = false
   }
 
-  /// What to report of a ring that is broken, the first time it is asked for.
-  mutating func takeFault() -> DeviceReport? {
-    guard hasNewFault() else { return nil }
-    isFaultReported = true
-    counters.add(.broken, 1)
-    guard ring.fault == .memoryLost, let loss else {
-      return .vringBroken(index: index, reason: ring.fault.description)
+  /// What is to be told, once.
+  mutating func takeReport() -> DeviceReport? {
+    guard hasReport() else { return nil }
+    if ring.fault != .none && !isFaultReported {
+      isFaultReported = true
+      counters.add(.broken, 1)
+      guard ring.fault == .memoryLost, let loss else {
+        return .vringBroken(index: index, reason: ring.fault.description)
+      }
+      return .memoryLost(reason: loss)
     }
-    return .memoryLost(reason: loss)
+    isMissReported = true
+    counters.add(.translationMisses, 1)
+    return ring.miss.map { .translationMissing(index: index, miss: $0) }
   }
 }

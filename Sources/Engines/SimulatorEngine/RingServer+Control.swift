@@ -117,7 +117,7 @@ extension RingServer {
       defer { memory = dmaMap.addressMap }
       try IOMMUDomain(map: dmaMap).replace(gone, by: come)
     }
-    for vring in vrings.values where !vring.isBroken { vring.ring.memory = try ring(vring.description) }
+    for vring in vrings.values where !vring.isBroken { vring.ring.move(to: try ring(vring.description)) }
     isBetweenMemories = false
   }
 

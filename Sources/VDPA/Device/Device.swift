@@ -51,9 +51,9 @@ public protocol Device: AnyObject {
   /// - Throws: Any error.
   func migrationDone() throws
 
-  /// Guest memory changed. The front-end keeps the rings quiet meanwhile.
+  /// Guest memory changed, or what the guest's IOMMU makes of it. The rings run meanwhile, and are where they were.
   ///
-  /// When this returns, the device uses nothing that `new` does not have.
+  /// When this returns, the device uses nothing that `new` does not have, and rings that wait for a translation look again.
   ///
   /// - Throws: Any error, for example when a ring is no longer in memory. The device is then closed.
   func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws

@@ -44,6 +44,9 @@ public protocol DeviceObserver: Sendable {
 public enum DeviceReport: Sendable, Hashable {
   /// A vring was found broken and is no longer served; the others go on.
   case vringBroken(index: Int, reason: String)
+  /// A vring needs an address that the guest's IOMMU is not known to translate. It waits, with nothing fetched, and looks
+  /// again when memory has changed; reported once for each wait.
+  case translationMissing(index: Int, miss: AddressMap.Miss)
   /// Requests of a vring fail, which is served all the same. Reported now and then, not for each request.
   case requestsFail(index: Int, reason: String)
   /// A vring is served again, beginning with the requests that were in flight when whoever served it before died.

@@ -60,13 +60,13 @@ public struct VringStatistics: Sendable, Hashable {
   /// Calls left to another thread; 0, for every call is made at once as long as there is no such thread.
   public var offloadedCalls: UInt64 = 0
 
+  /// Times that the ring had to wait for the translation of an address (`VIRTIO_F_ACCESS_PLATFORM`).
+  public var iotlbMisses: UInt64 = 0
+
   // MARK: What features count that are not there yet
 
-  /// Addresses that the IOTLB had; 0 until address translation (`VIRTIO_F_ACCESS_PLATFORM`) is offered.
+  /// Addresses that the IOTLB had; 0, for what costs nothing is not counted.
   public var iotlbHits: UInt64 = 0
-  /// Addresses that the front-end had to be asked for; 0 until address translation (`VIRTIO_F_ACCESS_PLATFORM`) is
-  /// offered.
-  public var iotlbMisses: UInt64 = 0
   /// Copies that were given to a DMA channel; 0 until vrings can have one.
   public var inflightSubmitted: UInt64 = 0
   /// Copies that a DMA channel has finished; 0 until vrings can have one.

@@ -69,7 +69,8 @@ extension DeviceContext {
       try checkNotStuck()
       guard let old = memory.last else { return }
       try check(new)
-      let (gone, come) = old.difference(to: new)
+      // Whoever has no map of its own need not know: of what an IOMMU translates there can be thousands of ranges.
+      let (gone, come) = capabilities.dmaTranslation == nil ? ([], []) : old.difference(to: new)
       // Until it is over, the device may use either.
       memory.append(new)
       let isReplaced = come.contains { range in gone.contains { $0.overlaps(range) } }
@@ -96,6 +97,7 @@ extension DeviceContext {
 
     private func check(_ memory: GuestMemory) throws(VDPAError) {
       let reach = device.attributes.iovaRange
+      if reach == 0...UInt64.max { return }
       for range in memory.addressMap.ranges
       where !reach.contains(range.start) || !reach.contains(range.start + (range.size - 1)) {
         throw VDPAError(

@@ -16,4 +16,7 @@ enum RingAddressing {
     case .device: memory.addressMap.hasRange(around: address, length: length) ? address : nil
     }
   }
+
+  /// Whether what does not resolve now may do so later: the front-end can be asked for the translation.
+  func mayWait(in memory: GuestMemory) -> Bool { self == .device && memory.isTranslated }
 }

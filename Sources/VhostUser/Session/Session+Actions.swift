@@ -14,6 +14,7 @@ extension Session {
     case .inflightRecord(let payload, let file): done(.payload(payload, descriptors: [file]))
     case .featuresAccepted: acceptFeatures(before, done)
     case .changeMemory(let memory, let answer): changeMemory(to: memory, answer, done)
+    case .changeTranslations(let memory): changeTranslations(to: memory, done)
     case .vringChanged(let index): tellDevice(of: index, before, done)
     case .stopVring(let index): stopVring(index, done)
     case .readConfiguration(let payload): readConfiguration(payload, done)
@@ -50,15 +51,13 @@ extension Session {
   private func changeMemory(
     to memory: GuestMemory, _ answer: [UInt8]?, _ done: @escaping @Sendable (Outcome) -> Void
   ) {
-    run {
-      device.changeMemory(to: memory, completion: $0)
-    } then: { [self] result in
+    moveDevice(to: memory) { [self] result in
       switch result {
       case .success:
         state.value.protocolState.take(memory)
         log.debug("guest memory has \(memory.regions.count) regions")
         emit(.memoryChanged(regions: memory.regions.count))
-        done(answer.map { .payload($0, descriptors: []) } ?? .success)
+        findRings { done(answer.map { .payload($0, descriptors: []) } ?? .success) }
       case .failure(let error):
         // The device uses neither the old nor the new memory any more once it is closed.
         closeDevice(because: error) { _ in done(self.outcome(.failure(error))) }
@@ -94,6 +93,8 @@ extension Session {
     }
     let others = state.value.protocolState.vrings.contains { $0.index != index && $0.isStarted }
     guard others && device.canStopVrings else { return closeDevice(stopping: index, done) }
+    // One that waits for translations is not the device's.
+    guard state.value.protocolState.vrings[index].started != nil else { return stopped(index, done) }
     run {
       device.stopVring(index, completion: $0)
     } then: { [self] result in
@@ -147,6 +148,7 @@ extension Session {
 
   private func stopped(_ index: Int, _ done: @escaping @Sendable (Outcome) -> Void) {
     state.value.protocolState.vrings[index].stop()
+    state.value.protocolState.forgetTranslations()
     let vring = state.value.protocolState.vrings[index]
     // A front-end that stops everything may start anew with a device that had failed.
     if !state.value.protocolState.vrings.contains(where: \.isStarted) { state.value.failure = nil }

@@ -39,8 +39,11 @@ extension Session {
   /// Takes the doorbells back: a write there would be seen by nobody. The front-end has then to use the eventfds.
   func withdrawDoorbells() {
     guard device.hasDoorbells else { return }
-    for vring in state.value.protocolState.vrings where vring.isStarted {
-      sendBack(.vringHostNotifier(VringAreaPayload(index: UInt32(vring.index), hasDescriptor: false), descriptor: nil))
-    }
+    for vring in state.value.protocolState.vrings where vring.isStarted { withdrawDoorbell(of: vring.index) }
+  }
+
+  func withdrawDoorbell(of index: Int) {
+    guard device.hasDoorbells else { return }
+    sendBack(.vringHostNotifier(VringAreaPayload(index: UInt32(index), hasDescriptor: false), descriptor: nil))
   }
 }

@@ -25,6 +25,12 @@ final class Session: Sendable {
     var isOver = false
     /// Where requests of this side go (SET_BACKEND_REQ_FD).
     var backChannel: BackChannel?
+    /// What rings wait for behind the guest's IOMMU.
+    var misses = TranslationMisses()
+    /// Whether the front-end is going to be asked again.
+    var isAskingAgain = false
+    /// Whether it was said that the front-end cannot be asked.
+    var isLackOfBackChannelSaid = false
     /// The internal call descriptors that are watched, by vring.
     var inbandCalls: [Int: (call: OwnedFD, registration: EventLoop.Registration)] = [:]
     /// The move of the device's own state that is under way, or has ended and was not asked for.
@@ -162,6 +168,7 @@ final class Session: Sendable {
         connection.send(Reply.acknowledgement(success: true, to: header).encoded)
       }
     }
+    askForTranslations()
   }
 
   // MARK: Device operations
@@ -193,6 +200,7 @@ final class Session: Sendable {
     if state.value.end != nil { return finish() }
     connection.resumeReading()
     closeFailedDevice()
+    askForTranslations()
   }
 
   /// Closes a device that has reported its failure, as soon as no operation is under way.

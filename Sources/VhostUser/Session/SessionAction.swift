@@ -14,6 +14,8 @@ enum SessionAction {
   /// To move to another snapshot of guest memory, which the state takes over only when the device has; the answer is a
   /// payload where one is given.
   case changeMemory(GuestMemory, answer: [UInt8]?)
+  /// The same for what the guest's IOMMU makes of guest memory.
+  case changeTranslations(GuestMemory)
   /// To tell the device about a vring, if it runs.
   case vringChanged(Int)
   /// To stop a vring and answer with where it stands.

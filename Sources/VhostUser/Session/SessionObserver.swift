@@ -25,6 +25,7 @@ extension Session {
         }
       }
       emit(.vringBroken(index: index, reason: reason))
+    case .translationMissing(let index, let miss): translationMissing(miss, ring: index)
     case .requestsFail(let index, let reason):
       log.warning("vring \(index): \(reason)")
       emit(.requestsFail(index: index, reason: reason))

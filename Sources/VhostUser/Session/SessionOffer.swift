@@ -30,9 +30,7 @@ struct SessionOffer: Sendable {
 
   /// The features of rings and transport that a session can serve, whatever a device has: what is not here needs a
   /// part of the protocol that is not served.
-  static let servedFeatures = Features(rawValue: .max).subtracting([
-    .logAll, .protocolFeatures, .accessPlatform,
-  ])
+  static let servedFeatures = Features(rawValue: .max).subtracting([.logAll, .protocolFeatures])
   /// The protocol features of which the session takes care alone: offered whatever the device is.
   static let sessionProtocolFeatures: ProtocolFeatures = [
     .multiqueue, .replyAck, .backendRequests, .backendSendFD, .resetDevice, .memorySlots,
@@ -45,7 +43,11 @@ struct SessionOffer: Sendable {
     .mtu, .rarp, .configuration, .hostNotifier, .inflightSharedMemory, .status, .sharedObject, .deviceState, .pageFault,
   ]
 
-  /// What GET_FEATURES answers.
-  var wireFeatures: Features { features.union(.protocolFeatures) }
+  /// What GET_FEATURES answers. QEMU refuses a back-end that offers ACCESS_PLATFORM and cannot ask for translations, whether
+  /// its guest has an IOMMU or not.
+  var wireFeatures: Features {
+    let canAsk = protocolFeatures.isSuperset(of: [.backendRequests, .replyAck])
+    return (canAsk ? features : features.subtracting(.accessPlatform)).union(.protocolFeatures)
+  }
   var vringCount: Int { queues * type.ringsPerQueue }
 }

@@ -42,14 +42,17 @@ struct SessionState {
     if accepted == nil { return "the front-end has not accepted features yet (SET_FEATURES)" }
     if memory.regions.isEmpty { return "the front-end has not shared guest memory yet" }
     if postcopy?.isAwaitingEnd == true { return "the front-end has not taken note of all guest memory yet (postcopy)" }
-    for index in 0..<offer.type.ringsPerQueue where !vrings[index].isStarted {
-      return "vring \(index) is not started (SET_VRING_KICK)"
+    for vring in vrings.prefix(offer.type.ringsPerQueue) where vring.started == nil {
+      return vring.waiting?.reason ?? "vring \(vring.index) is not started (SET_VRING_KICK)"
     }
     if protocolFeatures.contains(.status) && !status.contains(.driverOK) {
       return "the guest's driver is not ready (DRIVER_OK)"
     }
     return nil
   }
+
+  /// Whether guest memory may lack pages that are still on their way.
+  var isArriving: Bool { postcopy?.isListening == true }
 
   private var anyStarted: Bool { vrings.contains(where: \.isStarted) }
 
@@ -58,7 +61,9 @@ struct SessionState {
   var isSuspended: Bool { !anyStarted }
 
   /// In which address space the front-end names rings.
-  private var addressing: RingAddressing { protocolFeatures.contains(.guestAddresses) ? .device : .user }
+  private var addressing: RingAddressing {
+    protocolFeatures.contains(.guestAddresses) || memory.isTranslated ? .device : .user
+  }
 
   // MARK: Messages
 
@@ -137,9 +142,10 @@ struct SessionState {
     case .postcopyAdvise: return try advisePostcopy()
     case .postcopyListen: return try listenPostcopy()
     case .postcopyEnd: return try endPostcopy()
+    case .iotlb(let payload): return try changeTranslations(payload)
     case .getInflightFD(let payload): return try makeInflightRecord(payload)
     case .setInflightFD(let payload, let descriptor): return try setInflightRecord(payload, descriptor)
-    case .setLogBase, .setLogFD, .iotlb, .getVringBaseSkipDrain:
+    case .setLogBase, .setLogFD, .getVringBaseSkipDrain:
       throw VhostUserError(.notNegotiated, "the socket does not offer what this needs")
     }
   }
@@ -173,8 +179,7 @@ struct SessionState {
       vring.isCallInternal = true
     }
     try vring.start(
-      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true,
-      inflight: inflight)
+      in: memory, features: deviceFeatures, addressing: addressing, isArriving: isArriving, inflight: inflight)
     return replace(vring)
   }
 
@@ -204,6 +209,7 @@ struct SessionState {
       vrings[index] = SessionVring(index: index)
       (vrings[index].call, vrings[index].error, vrings[index].isEnabled) = (call, error, isEnabled)
     }
+    forgetTranslations()
   }
 
   /// Takes over guest memory that the device has taken over.
@@ -225,6 +231,7 @@ struct SessionState {
       for index in vrings.indices { vrings[index].nextAvail = nil }
     }
     accepted = features
+    memory = memory.behindIOMMU(features.contains(.accessPlatform))
     if isNew && !features.contains(.protocolFeatures) {
       for index in vrings.indices { vrings[index].isEnabled = true }
     }
@@ -266,6 +273,30 @@ struct SessionState {
     }
     for vring in vrings { try vring.check(in: new) }
     return new
+  }
+
+  /// What the guest's IOMMU says of its addresses (vhost-user, VHOST_USER_IOTLB_MSG).
+  private func changeTranslations(_ payload: IOTLBPayload) throws(VhostUserError) -> SessionAction {
+    let new: GuestMemory
+    switch payload.kind {
+    case .update:
+      do throws(VirtioError) {
+        new = try memory.translating(
+          payload.address, size: payload.size, to: payload.userAddress,
+          in: protocolFeatures.contains(.guestAddresses) ? .guest : .user, for: payload.access,
+          keeping: vrings.flatMap(\.addressRanges))
+      } catch {
+        throw VhostUserError(.badMemory, "\(error)")
+      }
+    case .invalidate: new = memory.withdrawing(payload.address, size: payload.size)
+    case .miss, .accessFailure: throw VhostUserError(.malformed, "IOTLB misses and failures are the back-end's to tell")
+    }
+    return new === memory ? .none : .changeTranslations(new)
+  }
+
+  /// Without a started ring nothing is translated any more: the next guest must not meet what the last one has left.
+  mutating func forgetTranslations() {
+    if !anyStarted { memory = memory.forgettingTranslations() }
   }
 
   // MARK: Vrings
@@ -334,7 +365,7 @@ struct SessionState {
       return .none
     }
     try vring.start(
-      in: memory, features: deviceFeatures, addressing: addressing, isArriving: postcopy?.isListening == true)
+      in: memory, features: deviceFeatures, addressing: addressing, isArriving: isArriving)
     return replace(vring)
   }
 

@@ -17,16 +17,18 @@ struct SessionVring {
   /// Whether `call` stands for messages, for the front-end has given none (INBAND_NOTIFICATIONS).
   var isCallInternal = false
   var isEnabled = false
-  /// The whole vring as devices see it, from SET_VRING_KICK to GET_VRING_BASE; nil while it is stopped.
+  /// Whether it is started: from SET_VRING_KICK to GET_VRING_BASE.
+  private(set) var isStarted = false
+  /// The whole vring as devices see it; nil while it is stopped, or waits for translations.
   private(set) var started: VringDescription?
+  /// What a started ring waits for that no device can have yet.
+  private(set) var waiting: WaitingRing?
   /// The format that it was started in last.
   private var format = RingLayout.Format.split
   /// The address space that it was started in last.
   private var addressing = RingAddressing.user
 
   init(index: Int) { self.index = index }
-
-  var isStarted: Bool { started != nil }
 
   /// What a device is given.
   var setup: DeviceSetup.Vring? { started.map { DeviceSetup.Vring($0, isEnabled: isEnabled) } }
@@ -44,17 +46,31 @@ struct SessionVring {
     in memory: GuestMemory, features: Features, addressing: RingAddressing = .user, isArriving: Bool = false,
     inflight: InflightRecord? = nil
   ) throws(VhostUserError) {
-    if var running = started {
-      (running.kick, running.call, running.error) = (kick, call, error)
-      started = running
+    if isStarted {
+      if var running = started {
+        (running.kick, running.call, running.error) = (kick, call, error)
+        started = running
+      }
       return
     }
-    guard let size, let addresses else {
+    guard size != nil, addresses != nil else {
       let missing = size == nil ? FrontendRequest.setVringNum : FrontendRequest.setVringAddress
       throw VhostUserError(.outOfState, "the vring is started before \(missing)").with(ring: index)
     }
     format = RingLayout.Format(for: features)
     self.addressing = addressing
+    try find(in: memory, isArriving: isArriving)
+    isStarted = true
+  }
+
+  /// Finds the ring in memory, from where it stands on; a part that is not translated is waited for.
+  ///
+  /// - Parameter isArriving: Whether memory is still on its way (postcopy).
+  mutating func find(in memory: GuestMemory, isArriving: Bool) throws(VhostUserError) {
+    guard let size, let addresses else { return }
+    started = nil
+    waiting = waits(in: memory)
+    guard waiting == nil else { return }
     let (descriptor, avail, used) = try translate(addresses, size: size, in: memory)
     let state = try position(size: size, used: used, in: memory, isArriving: isArriving)
     let record = try inflight.map { (record) throws(VhostUserError) in try part(of: record, size: size) }
@@ -69,6 +85,31 @@ struct SessionVring {
     } catch {
       throw VhostUserError(.outOfState, "\(error)").with(ring: index)
     }
+  }
+
+  /// The parts of the ring, where the front-end says that they are; none before it has.
+  private var parts: [RingLayout.Part] {
+    guard let size, let addresses, let layout = try? RingLayout(format, size: size) else { return [] }
+    return layout.parts(descriptor: addresses.descriptor, avail: addresses.available, used: addresses.used)
+  }
+
+  /// The addresses of the parts as the front-end names them.
+  var addressRanges: [ClosedRange<UInt64>] {
+    parts.map { part in
+      let last = part.address.addingReportingOverflow(UInt64(part.length - 1))
+      return part.address...(last.overflow ? .max : last.partialValue)
+    }
+  }
+
+  /// What the ring would wait for in that memory; nil for nothing.
+  func waits(in memory: GuestMemory) -> WaitingRing? {
+    addressing.mayWait(in: memory) ? WaitingRing(index, parts, in: memory.addressMap) : nil
+  }
+
+  /// The device has let go of the ring, which loses a part in that memory.
+  mutating func wait(in memory: GuestMemory) {
+    started = nil
+    waiting = waits(in: memory)
   }
 
   private func position(
@@ -112,7 +153,7 @@ struct SessionVring {
   /// Stops the ring; it can be started again from where it stands.
   mutating func stop() {
     if let started { nextAvail = started.state.nextAvail }
-    started = nil
+    (isStarted, started, waiting) = (false, nil, nil)
   }
 
   /// Takes over where a device says that it stands.
@@ -121,11 +162,11 @@ struct SessionVring {
     nextAvail = state.nextAvail
   }
 
-  /// Checks that a started ring is where it was when guest memory is replaced.
+  /// Checks that a started ring is where it was when guest memory is replaced. Behind an IOMMU it may wait.
   ///
   /// - Throws: `.outOfState`, when it would not be.
   func check(in memory: GuestMemory) throws(VhostUserError) {
-    guard let started, let addresses else { return }
+    guard let started, let addresses, !addressing.mayWait(in: memory) else { return }
     let moved = try translate(addresses, size: started.size, in: memory)
     guard moved == (started.descriptor, started.avail, started.used) else {
       throw VhostUserError(.outOfState, "guest memory moves the vring while it is started").with(ring: index)
@@ -136,31 +177,25 @@ struct SessionVring {
     _ addresses: VringAddressPayload, size: Int, in memory: GuestMemory
   ) throws(VhostUserError) -> (descriptor: UInt64, avail: UInt64, used: UInt64) {
     do throws(VirtioError) {
-      let layout = try RingLayout(format, size: size)
-      func part(_ name: String, _ address: UInt64, _ length: Int, _ alignment: UInt64) throws(VirtioError) -> UInt64 {
-        guard let guest = addressing.resolve(address, length: UInt64(length), in: memory) else {
+      let parts = try RingLayout(format, size: size).parts(
+        descriptor: addresses.descriptor, avail: addresses.available, used: addresses.used)
+      func find(_ part: RingLayout.Part) throws(VirtioError) -> UInt64 {
+        guard let guest = addressing.resolve(part.address, length: UInt64(part.length), in: memory) else {
           throw VirtioError(
             .badRingAddress,
-            "the \(name) at 0x\(String(address, radix: 16)) (\(length) bytes) is not inside one memory region")
+            "the \(part.name) at 0x\(String(part.address, radix: 16)) (\(part.length) bytes) is not inside one memory region"
+          )
         }
         // The features, and with them the format, may have changed since the addresses came.
-        guard guest % alignment == 0 else {
+        guard guest % part.alignment == 0 else {
           throw VirtioError(
             .badRingAddress,
-            "the \(name) at the guest's address 0x\(String(guest, radix: 16)) is not aligned to \(alignment) bytes")
+            "the \(part.name) at the guest's address 0x\(String(guest, radix: 16)) is not aligned to \(part.alignment) bytes"
+          )
         }
         return guest
       }
-      let names =
-        format == .split
-        ? ("descriptor table", "available ring", "used ring")
-        : ("descriptor ring", "driver event suppression area", "device event suppression area")
-      return (
-        try part(
-          names.0, addresses.descriptor, layout.descriptorBytes, RingLayout.descriptorAlignment),
-        try part(names.1, addresses.available, layout.availBytes, format.availAlignment),
-        try part(names.2, addresses.used, layout.usedBytes, format.usedAlignment)
-      )
+      return (try find(parts[0]), try find(parts[1]), try find(parts[2]))
     } catch {
       throw VhostUserError(.badMemory, "\(error)").with(ring: index)
     }

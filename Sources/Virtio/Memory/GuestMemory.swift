@@ -18,6 +18,10 @@ public final class GuestMemory: Sendable {
 
   private let mapped: [Mapped]
   /// The memory by guest physical address.
+  private let physical: AddressMap
+  /// What the guest's IOMMU makes of its memory; nil for devices that are not behind it.
+  let translations: IOTLB?
+  /// The memory by the addresses that devices see: guest physical ones, or those of the guest's IOMMU.
   public let addressMap: AddressMap
 
   /// The memory of a guest that has none.
@@ -25,10 +29,21 @@ public final class GuestMemory: Sendable {
 
   private init() {
     mapped = []
+    physical = .empty
+    translations = nil
     addressMap = .empty
   }
 
-  private init(_ mapped: [Mapped]) throws(VirtioError) {
+  /// The same memory, seen otherwise.
+  init(_ memory: GuestMemory, translations: IOTLB?) {
+    mapped = memory.mapped
+    physical = memory.physical
+    self.translations = translations
+    addressMap = translations.map { AddressMap($0, over: memory.physical) } ?? memory.physical
+  }
+
+  /// - Parameter translations: Those of memory that is not there (any more) are forgotten.
+  private init(_ mapped: [Mapped], _ translations: IOTLB?) throws(VirtioError) {
     guard mapped.count <= GuestMemory.maxRegions else {
       throw VirtioError(
         .tooManyRegions, "\(mapped.count) memory regions are more than the \(GuestMemory.maxRegions) that are served")
@@ -38,11 +53,16 @@ public final class GuestMemory: Sendable {
       throw VirtioError(.regionsOverlap, "memory regions \(one) and \(next) overlap in the front-end's addresses")
     }
     self.mapped = mapped.sorted { $0.region.guestAddress < $1.region.guestAddress }
-    addressMap = try AddressMap(
+    let physical = try AddressMap(
       ranges: mapped.map { item in
         AddressMap.Range(
           start: item.region.guestAddress, size: item.region.size, access: .readWrite, mapping: item.mapping)
       })
+    var translations = translations
+    translations?.filter { physical.hasRange(around: $0.guestAddress, length: $0.size) }
+    self.physical = physical
+    self.translations = translations
+    addressMap = translations.map { AddressMap($0, over: physical) } ?? physical
   }
 
   /// The regions by ascending guest address.
@@ -69,7 +89,7 @@ public final class GuestMemory: Sendable {
         mapped.append(Mapped(region: region, mapping: try MemoryMapping(file: file, region: region, policy: policy)))
       }
     }
-    return try GuestMemory(mapped)
+    return try GuestMemory(mapped, previous.translations)
   }
 
   private func mapping(of region: MemoryRegion, _ file: FileDescriptor) -> MemoryMapping? {
@@ -89,13 +109,13 @@ public final class GuestMemory: Sendable {
       return try counting(1, at: index)
     }
     let mapping = try MemoryMapping(file: file, region: region, policy: policy)
-    return try GuestMemory(mapped + [Mapped(region: region, mapping: mapping)])
+    return try GuestMemory(mapped + [Mapped(region: region, mapping: mapping)], translations)
   }
 
   private func counting(_ change: Int, at index: Int) throws(VirtioError) -> GuestMemory {
     var counted = mapped
     counted[index].uses += change
-    return try GuestMemory(counted)
+    return try GuestMemory(counted, translations)
   }
 
   /// The snapshot without one region (vhost-user, REM_MEM_REG), or with the region counted once less if it was added
@@ -114,7 +134,7 @@ public final class GuestMemory: Sendable {
     if mapped[index].uses > 1 { return try counting(-1, at: index) }
     var rest = mapped
     rest.remove(at: index)
-    return try GuestMemory(rest)
+    return try GuestMemory(rest, translations)
   }
 
   /// The guest physical address of a piece of memory that the front-end named by its own address.
@@ -134,14 +154,27 @@ public final class GuestMemory: Sendable {
   }
 
   /// What has to be unmapped from, and then mapped into, a table that follows guest memory, when `new` replaces this
-  /// snapshot. Regions whose mapping stays are in neither.
+  /// snapshot. Ranges that stay as they are are in neither.
   public func difference(to new: GuestMemory) -> (gone: [AddressMap.Range], come: [AddressMap.Range]) {
-    func rest(_ one: GuestMemory, without other: GuestMemory) -> [AddressMap.Range] {
-      zip(one.mapped, one.addressMap.ranges).filter { item, _ in
-        !other.mapped.contains { $0.region == item.region && $0.mapping === item.mapping }
-      }.map(\.1)
+    let (old, new) = (addressMap.ranges, new.addressMap.ranges)
+    var (gone, come): ([AddressMap.Range], [AddressMap.Range]) = ([], [])
+    var (i, j) = (0, 0)
+    while i < old.count || j < new.count {
+      if j == new.count || i < old.count && old[i].start < new[j].start {
+        gone.append(old[i])
+        i += 1
+      } else if i == old.count || new[j].start < old[i].start {
+        come.append(new[j])
+        j += 1
+      } else {
+        if !old[i].isSame(as: new[j]) {
+          gone.append(old[i])
+          come.append(new[j])
+        }
+        (i, j) = (i + 1, j + 1)
+      }
     }
-    return (rest(self, without: new), rest(new, without: self))
+    return (gone, come)
   }
 
   // MARK: Postcopy

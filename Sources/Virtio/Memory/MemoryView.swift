@@ -18,6 +18,8 @@ internal import CLinux
   private let count: Int
   /// The entry that was hit last: buffers of one ring mostly come from one region.
   private var last = 0
+  /// The access that failed last.
+  package private(set) var miss: AddressMap.Miss?
 
   init(entries: UnsafePointer<Entry>, count: Int) {
     unsafe self.entries = entries
@@ -56,12 +58,19 @@ internal import CLinux
   @unsafe @inline(__always) package mutating func segment(
     at address: UInt64, length: UInt64, for access: AddressMap.Access
   ) -> (host: UnsafeMutableRawPointer, length: Int)? {
-    guard let entry = unsafe find(address), unsafe entry.pointee.access.isSuperset(of: access) else { return nil }
+    guard let entry = unsafe find(address), unsafe entry.pointee.access.isSuperset(of: access) else {
+      note(address, access)
+      return nil
+    }
     let offset = unsafe address &- entry.pointee.start
     let available = unsafe entry.pointee.end &- address
     return unsafe (
       entry.pointee.host + Int(truncatingIfNeeded: offset), Int(truncatingIfNeeded: min(length, available))
     )
+  }
+
+  @inline(never) private mutating func note(_ address: UInt64, _ access: AddressMap.Access) {
+    miss = AddressMap.Miss(address: address, access: access)
   }
 
   /// A piece that must lie in one range, as every part of a ring must.

@@ -45,7 +45,7 @@ extension DeviceRing {
         area, at: position, for: .read, readLimit: longest, writeLimit: 0, hasIndirect: hasIndirect,
         memory: &memory, segments: segments)
       guard reason == .none else {
-        fault = reason
+        hold(reason, memory)
         break
       }
       guard chain.readable >= headerLength else {
@@ -179,7 +179,8 @@ extension DeviceRing {
       guard reason == .none, descriptors <= area.size, visits <= limit,
         chain.writable >= (buffers == 0 ? headerLength : 1)
       else {
-        fault = reason != .none ? reason : descriptors > area.size || visits > limit ? .chainLoop : .shortBuffer
+        let isLoop = descriptors > area.size || visits > limit
+        hold(reason != .none ? reason : isLoop ? .chainLoop : .shortBuffer, memory)
         return .pending
       }
       let written = min(chain.writable, rest)

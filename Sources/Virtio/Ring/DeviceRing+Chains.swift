@@ -47,7 +47,7 @@ extension DeviceRing {
       area, at: nextAvail, for: .both, readLimit: .max, writeLimit: .max, hasIndirect: hasIndirect, memory: &memory,
       segments: segments)
     guard reason == .none else {
-      fault = reason
+      hold(reason, memory)
       return nil
     }
     guard outstanding + chain.descriptors <= area.size else {

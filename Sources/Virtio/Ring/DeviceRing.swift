@@ -14,20 +14,25 @@ package struct DeviceRing {
     .version1, .anyLayout, .indirectDescriptors, .eventIndex, .packedRing, .inOrder,
   ]
 
-  /// The ring's memory. Replaced, at the same addresses, when guest memory changes.
-  package var memory: RingMemory
+  /// The ring's memory.
+  package private(set) var memory: RingMemory
   /// The position of the next chain to be fetched.
   package internal(set) var nextAvail: UInt16
   /// The position of the next chain to be returned.
   package internal(set) var nextUsed: UInt16
   /// Why the ring is broken.
   package internal(set) var fault = RingFault.none
+  /// What the ring waits for: an access to an address that the guest's IOMMU is not known to translate. Nothing is fetched
+  /// before memory has changed; then the chain is looked at anew, as if it had never been seen.
+  package internal(set) var miss: AddressMap.Miss?
 
   /// Where single chains are noted while the device has them; nil when nobody asked for that.
   var inflight: (any InflightTracker)?
 
   let hasIndirect: Bool
   let hasEventIndex: Bool
+  /// Whether addresses are those of the guest's IOMMU, of which any may be unknown.
+  private let isTranslated: Bool
   /// Chains that were returned and not announced: where the first of them is, its length, and how far positions moved.
   private var firstUnpublished: (position: UInt16, length: UInt32) = (0, 0)
   private var unpublished = 0
@@ -45,6 +50,13 @@ package struct DeviceRing {
     self.nextUsed = nextUsed
     hasIndirect = features.contains(.indirectDescriptors)
     hasEventIndex = features.contains(.eventIndex)
+    isTranslated = features.contains(.accessPlatform)
+  }
+
+  /// The ring is at the same addresses as before in another snapshot of guest memory.
+  package mutating func move(to memory: RingMemory) {
+    self.memory = memory
+    miss = nil
   }
 
   /// The number of descriptors.
@@ -64,7 +76,7 @@ package struct DeviceRing {
 
   /// How many chains are announced from a position on, as far as one look tells.
   @inline(__always) mutating func announced<A: RingArea>(_ area: A, from position: UInt16) -> Int {
-    guard fault == .none else { return 0 }
+    guard fault == .none, miss == nil else { return 0 }
     let count = area.announced(from: position)
     guard count <= area.size else {
       fault = .availableIndex
@@ -75,7 +87,7 @@ package struct DeviceRing {
 
   /// The chains of a packed ring are counted by walking over them.
   private func count(_ area: PackedRingArea, limit: Int) -> Int {
-    guard fault == .none else { return 0 }
+    guard fault == .none, miss == nil else { return 0 }
     var position = nextAvail
     var chains = 0
     var descriptors = 0
@@ -91,6 +103,11 @@ package struct DeviceRing {
       chains &+= 1
     }
     return chains
+  }
+
+  /// A chain cannot be taken: the ring is broken, or waits for what has to be translated.
+  @inline(never) mutating func hold(_ reason: RingFault, _ memory: MemoryView) {
+    if reason == .unmapped && isTranslated, let miss = memory.miss { self.miss = miss } else { fault = reason }
   }
 
   // MARK: Returning chains
