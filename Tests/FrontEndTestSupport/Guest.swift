@@ -21,6 +21,8 @@ package final class Guest {
   /// The same memory, mapped here. The rings point into it.
   private let memory: GuestMemory
   package let rings: [Ring]
+  /// Done over and over while a device is waited for.
+  package var whileWaiting: () throws -> Void = {}
 
   /// - Parameters:
   ///   - queues: Queue pairs.
@@ -215,7 +217,10 @@ package final class Guest {
     while found == nil {
       found = try ring.driver.collect()
       guard found != nil || ContinuousClock.now < deadline else { return nil }
-      if found == nil { usleep(200) }
+      if found == nil {
+        try whileWaiting()
+        usleep(200)
+      }
     }
     guard let found, let buffer = ring.buffers.removeValue(forKey: found.head) else { return nil }
     ring.returnBuffer(buffer)

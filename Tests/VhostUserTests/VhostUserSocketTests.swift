@@ -89,6 +89,21 @@ struct VhostUserSocketTests {
     socket.stop()
   }
 
+  @Test("A guest's IOMMU is offered only with a back-channel and REPLY_ACK, for QEMU refuses anything else")
+  func accessPlatform() throws {
+    let world = try World()
+    for (protocolFeatures, isOffered) in [
+      ([.replyAck, .backendRequests], true), ([.replyAck], false), ([.backendRequests], false),
+    ] as [(ProtocolFeatures, Bool)] {
+      let socket = world.socket()
+      try socket.setProtocolFeatures(protocolFeatures)
+      try socket.start()
+      let frontEnd = try RawFrontEnd(path: socket.status.path)
+      #expect(Features(rawValue: try frontEnd.ask(.getFeatures)).contains(.accessPlatform) == isOffered)
+      socket.stop()
+    }
+  }
+
   @Test("Asking for what the device lacks names the bits, the device and the socket, and changes nothing")
   func lacking() throws {
     let world = try World()
