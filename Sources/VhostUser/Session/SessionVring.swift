@@ -27,6 +27,8 @@ struct SessionVring {
   private var format = RingLayout.Format.split
   /// The address space that it was started in last.
   private var addressing = RingAddressing.user
+  /// Where its device notes what is in flight.
+  private var inflight: InflightRecord?
 
   init(index: Int) { self.index = index }
 
@@ -59,6 +61,7 @@ struct SessionVring {
     }
     format = RingLayout.Format(for: features)
     self.addressing = addressing
+    self.inflight = inflight
     try find(in: memory, isArriving: isArriving)
     isStarted = true
   }
