@@ -53,6 +53,9 @@ struct Serve: ParsableCommand {
   @Flag(help: "The block device cannot be written to.")
   var readOnly = false
 
+  @Flag(help: "Another vdpad may have the file open for writing too: the other end of a migration on this machine.")
+  var blkShared = false
+
   @Option(help: ArgumentHelp("The block device's name for its guest, up to 20 characters.", valueName: "name"))
   var serial: String?
 

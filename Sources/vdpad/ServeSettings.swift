@@ -87,7 +87,7 @@ struct ServeSettings {
     ]
     let ofBlock: [(String, String?)] = [
       ("--blk-file", options.blkFile), ("--read-only", options.readOnly ? "true" : nil), ("--serial", options.serial),
-      ("--blk-io", options.blkIo),
+      ("--blk-io", options.blkIo), ("--blk-shared", options.blkShared ? "true" : nil),
     ]
     if let (name, _) = (type == .net ? ofBlock : ofNet).first(where: { $0.1 != nil }) {
       throw ValidationError("\(name) is not for a \(type) device")
@@ -104,6 +104,7 @@ struct ServeSettings {
       guard let file = options.blkFile else { throw ValidationError("a block device needs a file: --blk-file") }
       parameters["blk-file"] = file
       if options.readOnly { parameters["read-only"] = "true" }
+      if options.blkShared { parameters["shared"] = "true" }
       parameters["serial"] = options.serial
       parameters["io"] = options.blkIo
     }

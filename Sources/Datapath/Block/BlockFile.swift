@@ -6,7 +6,8 @@ internal import Virtio
 /// The medium of a block device: a regular file or a block device of this machine.
 ///
 /// It is locked for as long as it is open: exclusively by a device that may write, together with others by one that only
-/// reads (F_OFD_SETLK on all of the file, which QEMU's own locks exclude and are excluded by).
+/// reads (F_OFD_SETLK on all of the file, which QEMU's own locks exclude and are excluded by). Those that are to share it, the
+/// two ends of a migration, lock it together, against everybody else.
 final class BlockFile: Sendable {
   let path: String
   let isReadOnly: Bool
@@ -29,15 +30,16 @@ final class BlockFile: Sendable {
   /// - Parameters:
   ///   - path: Its path.
   ///   - isReadOnly: Whether it will only be read.
+  ///   - isShared: Whether another device may have it open for writing.
   /// - Throws: ``DatapathError`` `badFile`, naming the file, for one that cannot be opened, is neither a regular file nor
   ///   a block device, has no sectors or not a whole number of them, or is in use.
-  init(path: String, isReadOnly: Bool) throws(DatapathError) {
+  init(path: String, isReadOnly: Bool, isShared: Bool = false) throws(DatapathError) {
     func fail(_ why: String) -> DatapathError { DatapathError(.badFile, "\(path): \(why)") }
     let descriptor: OwnedFD
     do {
       // A pipe would make the open wait. A block device that is mounted, or otherwise claimed, cannot be opened
       // exclusively; with a file that says nothing.
-      let options: FileDescriptor.OpenOptions = [.nonBlocking, isReadOnly ? [] : .exclusiveCreate]
+      let options: FileDescriptor.OpenOptions = [.nonBlocking, isReadOnly || isShared ? [] : .exclusiveCreate]
       descriptor = OwnedFD(
         adopting: try .open(
           FilePath(path), isReadOnly ? .readOnly : .readWrite, options: options.union(.closeOnExec)))
@@ -56,7 +58,7 @@ final class BlockFile: Sendable {
     guard flags >= 0, clinux_set_status_flags(descriptor.rawValue, blocking) == 0 else {
       throw fail("its flags cannot be changed")
     }
-    try BlockFile.lock(descriptor, isReadOnly: isReadOnly, fail)
+    try BlockFile.lock(descriptor, isReadOnly: isReadOnly, isShared: isShared, fail)
 
     let sectorSize = UInt64(BlockConfiguration.sectorSize)
     guard medium.size > 0 else { throw fail("it is empty; give it the size that the disk is to have (truncate -s)") }
@@ -83,9 +85,9 @@ final class BlockFile: Sendable {
   }
 
   private static func lock(
-    _ descriptor: OwnedFD, isReadOnly: Bool, _ fail: (String) -> DatapathError
+    _ descriptor: OwnedFD, isReadOnly: Bool, isShared: Bool, _ fail: (String) -> DatapathError
   ) throws(DatapathError) {
-    let error = clinux_lock(descriptor.rawValue, !isReadOnly)
+    let error = clinux_lock(descriptor.rawValue, !isReadOnly && !isShared)
     switch Errno(rawValue: -error) {
     case Errno(rawValue: 0): return
     case .resourceTemporarilyUnavailable:

@@ -16,14 +16,14 @@ final class SoftwareBlockDevice: SoftwareDevice {
   /// Makes the operations of that many queues on a file.
   typealias Operations = (_ kind: BlockIOKind?, _ file: BlockFile, _ queues: Int) throws -> [any BlockIO]
 
-  /// A device of the parameters `blk-file`, `read-only`, `serial` and `io`.
+  /// A device of the parameters `blk-file`, `read-only`, `shared`, `serial` and `io`.
   ///
   /// - Throws: ``DatapathError``, or ``VDPAError`` `badParameter`, saying what is wrong with which.
   init(
     _ request: DeviceRequest, operations: Operations = { try BlockIOKind.make($0, file: $1, queues: $2) }
   ) throws {
     let parameters = request.parameters
-    try parameters.allow(only: ["blk-file", "read-only", "serial", "io"], for: "a software block device")
+    try parameters.allow(only: ["blk-file", "read-only", "shared", "serial", "io"], for: "a software block device")
     func refuse(_ why: String) -> DatapathError { DatapathError(.badConfiguration, "\(request.owner): \(why)") }
     guard let path = parameters["blk-file"], !path.isEmpty else {
       throw refuse("a block device needs a file: blk-file=PATH")
@@ -32,12 +32,14 @@ final class SoftwareBlockDevice: SoftwareDevice {
     guard (1...SoftwareBlockDevice.maxQueues).contains(queueCount) else {
       throw refuse("\(queueCount) queues; a block device has 1 to \(SoftwareBlockDevice.maxQueues)")
     }
-    let isReadOnly: Bool
-    switch parameters["read-only"] {
-    case "true": isReadOnly = true
-    case nil, "false": isReadOnly = false
-    case let text?: throw refuse("read-only=\(text) is neither true nor false")
+    func flag(_ name: String) throws -> Bool {
+      switch parameters[name] {
+      case "true": return true
+      case nil, "false": return false
+      case let text?: throw refuse("\(name)=\(text) is neither true nor false")
+      }
     }
+    let (isReadOnly, isShared) = (try flag("read-only"), try flag("shared"))
     let serial = parameters["serial"] ?? ""
     guard serial.utf8.count <= BlockRequest.idLength, serial.utf8.allSatisfy({ (0x20..<0x7f).contains($0) }) else {
       throw refuse("serial=\(serial) is not a name of up to \(BlockRequest.idLength) printable ASCII characters")
@@ -50,7 +52,7 @@ final class SoftwareBlockDevice: SoftwareDevice {
     }
     let file: BlockFile
     do throws(DatapathError) {
-      file = try BlockFile(path: path, isReadOnly: isReadOnly)
+      file = try BlockFile(path: path, isReadOnly: isReadOnly, isShared: isShared)
     } catch {
       throw DatapathError(error.code, "\(request.owner): \(error.message)")
     }

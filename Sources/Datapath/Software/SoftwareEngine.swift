@@ -7,7 +7,8 @@ public import Virtio
 /// `Registry(software: SoftwareEngine())` is how it gets in. A net device takes the parameters `port` (what it does with
 /// packets, see ``PortConfiguration`` and ``ApplicationPort``), `mac`, `mtu` and `offloads` (`on` to offer checksum and
 /// segmentation offloads, which not every driver asks for correctly). A block device takes `blk-file` (the path of the file
-/// or block device that it is made of), `read-only`, `serial` (its name, up to 20 characters) and `io` (how the file is read
+/// or block device that it is made of), `read-only`, `shared` (another device may write to it too: the
+/// other end of a migration on this machine), `serial` (its name, up to 20 characters) and `io` (how the file is read
 /// and written: `uring` or `threads`; without it io_uring where there is one).
 public final class SoftwareEngine: Engine {
   /// Makes a device for a socket; it is told the socket's name, type, queues and parameters, and throws what an operator
