@@ -91,15 +91,20 @@ let package = Package(
 
     // Tests, one target a module.
     .testTarget(
-      name: "VirtioTests", dependencies: ["CLinux", "Virtio", "NetTestSupport", system], swiftSettings: settings),
+      name: "VirtioTests", dependencies: ["CLinux", "Virtio", "MemoryTestSupport", "NetTestSupport", system],
+      swiftSettings: settings),
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
-      name: "DatapathTests", dependencies: ["CLinux", "Virtio", "VDPA", "Datapath", "NetTestSupport", "Peers", system],
+      name: "DatapathTests",
+      dependencies: [
+        "CLinux", "Virtio", "VDPA", "Datapath", "MemoryTestSupport", "NetTestSupport", "Peers", system,
+      ],
       swiftSettings: settings),
     .testTarget(
       name: "VhostUserTests",
       dependencies: [
-        "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "FrontEndTestSupport", system, logging,
+        "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "FrontEndTestSupport",
+        "MemoryTestSupport", system, logging,
       ],
       swiftSettings: settings),
     .testTarget(
@@ -126,6 +131,9 @@ let package = Package(
     .target(
       name: "FrontEndTestSupport", dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", system],
       path: "Tests/FrontEndTestSupport", swiftSettings: settings),
+    .target(
+      name: "MemoryTestSupport", dependencies: ["CLinux", "Virtio", system], path: "Tests/MemoryTestSupport",
+      swiftSettings: settings),
     .target(name: "NetTestSupport", path: "Tests/NetTestSupport", swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
   ],

@@ -113,11 +113,11 @@ struct VhostUserSocketTests {
     #expect(ring.code == .notNegotiated)
     #expect(ring.socket == "vm0.sock")
     #expect(ring.description.contains("software does not offer") && ring.description.contains("36"), "\(ring)")
-    let log = try #require(throws: VhostUserError.self) {
-      try socket.setProtocolFeatures([.replyAck, .logSharedMemory])
+    let crypto = try #require(throws: VhostUserError.self) {
+      try socket.setProtocolFeatures([.replyAck, .cryptoSession])
     }
-    #expect(log.code == .notNegotiated)
-    #expect(log.description.contains("LOG_SHMFD (1)") && !log.description.contains("REPLY_ACK"), "\(log)")
+    #expect(crypto.code == .notNegotiated)
+    #expect(crypto.description.contains("CRYPTO_SESSION (7)") && !crypto.description.contains("REPLY_ACK"), "\(crypto)")
     #expect(try socket.features == features && socket.protocolFeatures == protocolFeatures)
 
     let bound = world.socket("vm1.sock")

@@ -220,8 +220,9 @@ static inline uint32_t clinux_exchange_u32(void *p, uint32_t v) {
 static inline uint32_t clinux_add_u32(void *p, uint32_t v) {
   return __atomic_fetch_add((uint32_t *)p, v, __ATOMIC_SEQ_CST);
 }
-/// Sets bits that another process may be clearing.
-static inline void clinux_or_u8(void *p, uint8_t v) { __atomic_fetch_or((uint8_t *)p, v, __ATOMIC_RELAXED); }
+/// Sets bits that another process may be clearing; what was written before is visible to whoever finds them set.
+static inline void clinux_or_u8(void *p, uint8_t v) { __atomic_fetch_or((uint8_t *)p, v, __ATOMIC_RELEASE); }
+static inline void clinux_or_u64(void *p, uint64_t v) { __atomic_fetch_or((uint64_t *)p, v, __ATOMIC_RELEASE); }
 static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 /// Orders the compiler only; the other side pays with membarrier(2).
 static inline void clinux_compiler_fence(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }

@@ -27,6 +27,7 @@ final class ApplicationPair: NetPairServer {
 
   func end() {
     claim.leave()
+    queues.transmit.forgetAnnouncement()
     queues.receive.changed()
     queues.transmit.changed()
   }
@@ -34,6 +35,8 @@ final class ApplicationPair: NetPairServer {
   func watch(_ kick: OwnedFD, isTransmit: Bool) throws { try queue(isTransmit).watch(kick) }
 
   func unwatch(_ kick: OwnedFD, isTransmit: Bool) { queue(isTransmit).unwatch(kick) }
+
+  func announce(_ frame: [UInt8]) { queues.transmit.announce(frame) }
 
   func changed(isTransmit: Bool) { queue(isTransmit).changed() }
 

@@ -48,6 +48,10 @@ public final class NetQueue: Sendable {
   /// How many buffers there were when they were too few for a packet; 0 when the last burst found its room.
   private let tooFew = Atomic<Int>(0)
 
+  /// A frame in the guest's name that is to come before what the guest sends, and whether there is one.
+  private let announcement = Mutex<[UInt8]?>(nil)
+  private let isAnnouncing = Atomic<Bool>(false)
+
   /// What the descriptors are watched under.
   private static let changeToken: UInt64 = 0
   private static let kickToken: UInt64 = 1
@@ -70,7 +74,9 @@ public final class NetQueue: Sendable {
 
   /// Takes packets from the guest, copied into a burst behind those that are there, and returns its buffers to it.
   ///
-  /// Packets that no buffer of the burst's pool can hold are dropped and counted. Only for a queue from the guest.
+  /// Packets that no buffer of the burst's pool can hold are dropped and counted. When the guest has arrived here by
+  /// migration, the first packet on pair 0 is a broadcast in its name that tells the network (vhost-user, SEND_RARP). Only
+  /// for a queue from the guest.
   ///
   /// - Parameters:
   ///   - burst: Where to. Nothing comes while it is full, or its pool empty.
@@ -79,7 +85,10 @@ public final class NetQueue: Sendable {
   @discardableResult
   public func dequeueBurst(into burst: PacketBurst, limit: Int = PacketBurst.capacity) -> Int {
     precondition(direction == .transmit, "packets are taken from the guest on transmit queues")
-    return burstOnVring { vring in vring?.take(into: burst, limit: limit) ?? 0 }
+    return burstOnVring { vring in
+      let announced = isAnnouncing.load(ordering: .relaxed) && limit > 0 ? takeAnnouncement(into: burst) : 0
+      return announced + (vring?.take(into: burst, limit: limit - announced) ?? 0)
+    }
   }
 
   /// Gives packets to the guest and takes them out of the burst. Those for which it has no buffers yet stay, in order; those
@@ -162,6 +171,7 @@ public final class NetQueue: Sendable {
   /// - Returns: Whether to sleep. If not, there is something to be done already, or the ring has no kick descriptor and is
   ///   to be polled.
   public func requestWakeup() -> Bool {
+    if isAnnouncing.load(ordering: .relaxed) { return false }
     switch state {
     case .idle, .stopped, .broken: return true
     // What the guest sends is still to be dropped; to give it anything, there is nothing to wait for but a change.
@@ -208,6 +218,32 @@ public final class NetQueue: Sendable {
   }
 
   func unwatch(_ kick: OwnedFD) { events.remove(kick.descriptor) }
+
+  /// Has a frame dequeued next; one that still waits is replaced.
+  func announce(_ frame: [UInt8]) {
+    announcement.withLock { $0 = frame }
+    isAnnouncing.store(true, ordering: .releasing)
+    changed()
+  }
+
+  /// Whose guest it was has gone.
+  func forgetAnnouncement() {
+    isAnnouncing.store(false, ordering: .relaxed)
+    announcement.withLock { $0 = nil }
+  }
+
+  private func takeAnnouncement(into burst: PacketBurst) -> Int {
+    announcement.withLock { waiting in
+      guard let frame = waiting else { return 0 }
+      let isAdded = burst.append(frame)
+      // It waits for room, unless there can never be any.
+      guard isAdded || frame.count > burst.maxPayloadLength else { return 0 }
+      waiting = nil
+      isAnnouncing.store(false, ordering: .relaxed)
+      vring.counters.addAnnouncement(frame)
+      return isAdded ? 1 : 0
+    }
+  }
 
   /// Wakes whoever sleeps: the queue has changed.
   func changed() { EventFD.signal(change) }

@@ -21,7 +21,7 @@ protocol BlockBuffers: ~Copyable {
   @unsafe func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
 
   /// Adds where there is room for bytes in this process; false when there is not that much.
-  @unsafe func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
+  @unsafe mutating func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
 }
 
 extension Chain: BlockBuffers {}

@@ -15,15 +15,17 @@ public struct Chain: ~Copyable, Sendable {
   /// How many bytes the guest is told were written, counted from the first: as far as ``write(_:at:)`` has come, or what
   /// is set here by a device that had them written by other means. Never more than ``writableBytes``.
   public var writtenBytes = 0
+  private var writes: ChainWrites
 
   init(_ request: ChainRequest) {
     self.request = request
     readableBytes = request.readableBytes
     writableBytes = request.writableBytes
+    writes = ChainWrites(room: request.writableBytes)
   }
 
   deinit {
-    request.finish(written: writtenBytes)
+    request.finish(written: writtenBytes, writes: writes)
   }
 
   /// Copies bytes that the guest wants the device to read.
@@ -53,6 +55,7 @@ public struct Chain: ~Copyable, Sendable {
     unsafe bytes.withUnsafeBytes { from in
       if let start = from.baseAddress { unsafe request.copy(from: start, count: count, to: offset) }
     }
+    writes.add(offset..<offset + count)
     writtenBytes = max(writtenBytes, offset + count)
     return true
   }
@@ -71,15 +74,16 @@ public struct Chain: ~Copyable, Sendable {
   }
 
   /// The pieces of memory that there is room in, for a system call that writes there. ``writtenBytes`` is to be set
-  /// afterwards.
+  /// afterwards; for the migration of a guest all of them count as written.
   ///
   /// - Parameters:
   ///   - offset: The first byte.
   ///   - count: How many.
   ///   - pieces: They are added here; valid for as long as the chain is.
   /// - Returns: Whether there is room for that many; if not, nothing is added.
-  @unsafe public func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
+  @unsafe public mutating func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
     guard offset >= 0, count >= 0, count <= writableBytes, offset <= writableBytes - count else { return false }
+    writes.add(offset..<offset + count)
     unsafe request.pieces(at: offset, count: count, isWritable: true, into: &pieces)
     return true
   }

@@ -144,6 +144,7 @@ final class ChainQueue: WorkerClient {
     }
     for request in back {
       let written = request.finished ?? 0
+      if let log = state.vring?.ring.log { request.noteWrites(in: log) }
       state.vring?.ring.returnChain(request.chain, written: written)
       state.outstanding -= Int(request.chain.descriptors)
       state.inFlight -= 1
@@ -213,12 +214,13 @@ final class ChainQueue: WorkerClient {
   }
 
   /// Serves a ring from now on.
-  func start(_ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, observer: (any DeviceObserver)?)
-    throws
-  {
+  func start(
+    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, log: DirtyLog?,
+    observer: (any DeviceObserver)?
+  ) throws {
     let running: RunningVring
     do throws(VirtioError) {
-      running = try RunningVring(vring, features: features, memory: memory, counters: counters)
+      running = try RunningVring(vring, features: features, memory: memory, log: log, counters: counters)
     } catch {
       throw DatapathError(.badVring, "\(name) cannot be served: \(error)")
     }
@@ -262,14 +264,17 @@ final class ChainQueue: WorkerClient {
         if let kick = running.kick { worker.unwatch(kick) }
       }
       let isNewCall = running.call !== description.call
-      running.kick = description.kick
-      running.call = description.call
-      running.isEnabled = enabled
+      running.update(description, isEnabled: enabled)
       state.vring = running
       // A call that went to the old descriptor may have been lost on the way.
       if isNewCall { running.callOnce() }
       return true
     }
+  }
+
+  /// Notes writes to guest memory elsewhere from the next turn on: those for chains that are with the device too.
+  func setLog(_ log: DirtyLog?) throws {
+    try change { $0.vring?.log = log }
   }
 
   /// Stops the ring when all its chains are back.

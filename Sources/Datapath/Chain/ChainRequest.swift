@@ -13,11 +13,14 @@ internal import Virtio
   /// Copied once when the chain was fetched, never changed, and freed with this object; readable ones first.
   nonisolated(unsafe) private let segments: UnsafeMutableBufferPointer<iovec>
   private let written = Atomic<Int>(-1)
+  // Set once, before `written` is, and looked at only after that.
+  nonisolated(unsafe) private var writes: ChainWrites
 
   init(_ chain: DeviceRing.Chain, segments list: SegmentList, memory: GuestMemory, queue: ChainQueue) {
     self.chain = chain
     self.memory = memory
     self.queue = queue
+    unsafe writes = ChainWrites(room: chain.writable)
     unsafe segments = .allocate(capacity: list.count)
     for i in 0..<list.count {
       let segment = list[i]
@@ -42,10 +45,22 @@ internal import Virtio
   var segmentCount: Int { unsafe segments.count }
 
   /// The device is done with it. Called once, on any thread.
-  func finish(written count: Int) { queue.take(self, written: min(max(count, 0), writableBytes)) }
+  func finish(written count: Int, writes: ChainWrites) {
+    unsafe self.writes = writes
+    queue.take(self, written: min(max(count, 0), writableBytes))
+  }
 
   /// Takes note of it, while the queue's inbox is locked.
   func setFinished(written count: Int) { written.store(count, ordering: .releasing) }
+
+  /// Notes what the device may have written, once it is done with the chain.
+  func noteWrites(in log: RingLog) {
+    for bytes in unsafe [writes.head, writes.tail] {
+      unsafe visit(at: bytes.lowerBound, count: bytes.count, isWritable: true) { piece, length in
+        unsafe log.note(piece, length: length)
+      }
+    }
+  }
 
   /// Visits the pieces of a range, which is inside of the buffers.
   private func visit(

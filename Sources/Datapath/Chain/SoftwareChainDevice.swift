@@ -11,6 +11,8 @@ final class SoftwareChainDevice: Device {
   private var features: Features = []
   private var memory: GuestMemory?
   private var observer: (any DeviceObserver)?
+  /// Where writes to guest memory are noted; nil for nowhere.
+  private var log: DirtyLog?
 
   let attributes: DeviceAttributes
 
@@ -31,7 +33,7 @@ final class SoftwareChainDevice: Device {
     queues = try (0..<count).map { i in
       try ChainQueue(name: "\(request.owner) vring \(i)", index: i, device: device, worker: worker(i))
     }
-    var protocolFeatures: ProtocolFeatures = [.pageFault, .inflightSharedMemory]
+    var protocolFeatures: ProtocolFeatures = [.logSharedMemory, .pageFault, .inflightSharedMemory]
     // QEMU never says DRIVER_OK to a device of another type (7.2 and 10.0: only these tell vhost_user_dev_start which
     // vring is the last), so that one that waits for it would never start.
     if device.type == .block { protocolFeatures.insert(.status) }
@@ -45,7 +47,7 @@ final class SoftwareChainDevice: Device {
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
       vringControl: self, configuration: device.configuration.isEmpty ? nil : self,
-      statistics: ChainStatistics(queues.map(\.counters)), postcopy: self)
+      statistics: ChainStatistics(queues.map(\.counters)), dirtyTracking: self, postcopy: self)
   }
 
   // MARK: Operations
@@ -103,7 +105,8 @@ final class SoftwareChainDevice: Device {
 
   private func start(_ vring: DeviceSetup.Vring) throws {
     guard let memory else { return }
-    try queues[vring.description.index].start(vring, features: features, memory: memory, observer: observer)
+    try queues[vring.description.index].start(
+      vring, features: features, memory: memory, log: log, observer: observer)
   }
 }
 
@@ -132,6 +135,18 @@ extension SoftwareChainDevice: PostcopyServing {
 
 extension SoftwareChainDevice: ConfigurationSpace {
   var bytes: [UInt8] { device.configuration }
+}
+
+extension SoftwareChainDevice: DirtyTracking {
+  func setLog(_ log: DirtyLog?) throws {
+    let old = self.log
+    try queues.changeAll {
+      try $0.setLog(log)
+    } undo: {
+      try $0.setLog(old)
+    }
+    self.log = log
+  }
 }
 
 /// The counters of a device's queues. Who holds them does not hold the device, and with it what that is made of.

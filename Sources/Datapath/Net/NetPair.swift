@@ -139,6 +139,12 @@ extension NetPair: NetPairServer {
 
   func unwatch(_ kick: OwnedFD, isTransmit: Bool) { worker.unwatch(kick) }
 
+  // No port has a network behind it: the frame goes where what the guest sends goes, and a loopback does not tell the guest
+  // of itself.
+  func announce(_ frame: [UInt8]) throws {
+    try transmit.change { _ in transmit.counters.addAnnouncement(frame) }
+  }
+
   // A worker that met the pair while the vring was closed has passed it over.
   func changed(isTransmit: Bool) { worker.nudge() }
 }

@@ -24,6 +24,11 @@ protocol NetPairServer: AnyObject, Sendable {
   /// Ends a watch.
   func unwatch(_ kick: OwnedFD, isTransmit: Bool)
 
+  /// Takes a frame as if the guest had sent it.
+  ///
+  /// - Throws: ``DatapathError`` `stuck`.
+  func announce(_ frame: [UInt8]) throws
+
   /// A vring was changed, and is to be looked at.
   func changed(isTransmit: Bool)
 

@@ -15,10 +15,10 @@ struct NetVring {
   let observer: (any DeviceObserver)?
 
   init(
-    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters,
-    observer: (any DeviceObserver)? = nil
+    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, log: DirtyLog? = nil,
+    counters: VringCounters, observer: (any DeviceObserver)? = nil
   ) throws(VirtioError) {
-    base = try RunningVring(vring, features: features, memory: memory, counters: counters)
+    base = try RunningVring(vring, features: features, memory: memory, log: log, counters: counters)
     hasOffloads = !features.isDisjoint(with: .netHostOffloads)
     translation = NetTranslation(sender: NetGuest(features: features))
     headerLength = NetHeader.length(for: features)
@@ -33,13 +33,21 @@ struct NetVring {
     get { base.kick }
     set { base.kick = newValue }
   }
-  var call: OwnedFD? {
-    get { base.call }
-    set { base.call = newValue }
-  }
+  var call: OwnedFD? { base.call }
   var isEnabled: Bool {
     @inline(__always) get { base.isEnabled }
     set { base.isEnabled = newValue }
+  }
+
+  /// Where writes to guest memory are noted; nil for nowhere.
+  var log: DirtyLog? {
+    get { base.log }
+    set { base.log = newValue }
+  }
+
+  /// Takes over what may change of a ring that runs.
+  mutating func update(_ description: VringDescription, isEnabled: Bool) {
+    base.update(description, isEnabled: isEnabled)
   }
 
   /// The same ring in another snapshot of guest memory.

@@ -75,6 +75,13 @@ internal import Virtio
     add(1, at: VringCounters.links &+ PacketTally.linkClass(of: links))
   }
 
+  /// Counts a frame in the guest's name as one that the guest has sent.
+  func addAnnouncement(_ frame: [UInt8]) {
+    let burst = PacketBurst()
+    burst.append(frame)
+    add(burst.tallyTaken(first: 0, count: burst.count))
+  }
+
   private func load(_ counter: Counter) -> UInt64 { unsafe clinux_load_u64(values + counter.rawValue) }
 
   private func load(_ first: Int, count: Int) -> [UInt64] {

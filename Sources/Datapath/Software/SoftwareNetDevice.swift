@@ -4,7 +4,9 @@ internal import Virtio
 /// A net device in software: queue pairs, each served by a worker with a port, or by the application.
 final class SoftwareNetDevice: Device {
   private let owner: String
-  private let configuration: NetConfiguration
+  private var configuration: NetConfiguration
+  /// The largest MTU that a front-end can set.
+  private let mtuLimit: Int
   private let pairs: [any NetPairServer]
   /// Which worker serves a pair.
   private let worker: (Int) -> Worker
@@ -14,11 +16,16 @@ final class SoftwareNetDevice: Device {
   private var features: Features = []
   private var memory: GuestMemory?
   private var observer: (any DeviceObserver)?
+  /// Where writes to guest memory are noted; nil for nowhere.
+  private var log: DirtyLog?
 
   let attributes: DeviceAttributes
 
   /// The most queue pairs: what a vhost-user connection can name in 8 bits.
   static let maxPairs = 128
+
+  /// What an MTU may be (virtio 1.2, §5.1.4.1).
+  private static let mtus = 68...65535
 
   /// Makes a device.
   ///
@@ -57,10 +64,11 @@ final class SoftwareNetDevice: Device {
       mac = parsed
       features.insert(.netMAC)
     }
-    let mtu = try request.parameters.int("mtu", in: 68...65535) ?? 1500
-    configuration = NetConfiguration(mac: mac, maxQueuePairs: UInt16(count), mtu: UInt16(mtu))
+    let mtu = try request.parameters.int("mtu", in: SoftwareNetDevice.mtus)
+    configuration = NetConfiguration(mac: mac, maxQueuePairs: UInt16(count), mtu: UInt16(mtu ?? 1500))
+    mtuLimit = mtu ?? SoftwareNetDevice.mtus.upperBound
     owner = request.owner
-    var protocolFeatures: ProtocolFeatures = [.status]
+    var protocolFeatures: ProtocolFeatures = [.logSharedMemory, .rarp, .mtu, .status]
     // The application's threads would have to wait for the pages.
     if !isApplication { protocolFeatures.insert(.pageFault) }
     attributes = DeviceAttributes(
@@ -102,7 +110,8 @@ final class SoftwareNetDevice: Device {
 
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
-      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs),
+      vringControl: self, configuration: self, statistics: SoftwareNetStatistics(pairs), dirtyTracking: self,
+      announcement: self, mtuControl: self,
       postcopy: attributes.protocolFeatures.contains(.pageFault) ? self : nil)
   }
 
@@ -156,9 +165,7 @@ final class SoftwareNetDevice: Device {
         if let kick = running.kick { pair.unwatch(kick, isTransmit: isTransmit) }
       }
       let isNewCall = running.call !== description.call
-      running.kick = description.kick
-      running.call = description.call
-      running.isEnabled = enabled
+      running.update(description, isEnabled: enabled)
       vring = running
       // A call that went to the old descriptor may have been lost on the way.
       if isNewCall { running.callOnce() }
@@ -204,7 +211,7 @@ final class SoftwareNetDevice: Device {
     let running: NetVring
     do {
       running = try NetVring(
-        setup, features: features, memory: memory, counters: vring(index).counters, observer: observer)
+        setup, features: features, memory: memory, log: log, counters: vring(index).counters, observer: observer)
     } catch {
       throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
     }
@@ -256,6 +263,43 @@ extension SoftwareNetDevice: PostcopyServing {
 
 extension SoftwareNetDevice: ConfigurationSpace {
   var bytes: [UInt8] { configuration.encoded }
+}
+
+extension SoftwareNetDevice: DirtyTracking {
+  func setLog(_ log: DirtyLog?) throws {
+    let old = self.log
+    func set(_ log: DirtyLog?, _ index: Int) throws {
+      try change(index) { vring, _, _ in vring?.log = log }
+    }
+    // The vrings of a pair that is not this device's have no log of its front-end.
+    try (0..<2 * begun).changeAll {
+      try set(log, $0)
+    } undo: {
+      try set(old, $0)
+    }
+    self.log = log
+  }
+}
+
+extension SoftwareNetDevice: GuestAnnouncement {
+  func announce(_ address: MACAddress) throws {
+    // Without a connection there is no guest here that anybody could reach.
+    if begun > 0 { try pairs[0].announce(ReverseARP.request(for: address)) }
+  }
+}
+
+extension SoftwareNetDevice: MTUControl {
+  /// The MTU is what the guest's driver is told and keeps to (virtio 1.2, §5.1.4.1); packets are not measured by it, for
+  /// that would cost something for each.
+  func setMTU(_ mtu: UInt16) throws {
+    guard (SoftwareNetDevice.mtus.lowerBound...mtuLimit).contains(Int(mtu)) else {
+      throw DatapathError(
+        .badConfiguration,
+        "\(owner): an MTU of \(mtu) bytes is not from \(SoftwareNetDevice.mtus.lowerBound) to \(mtuLimit), which the "
+          + "parameter mtu allows; give the guest a smaller one (host_mtu) or the socket a larger one")
+    }
+    configuration.mtu = mtu
+  }
 }
 
 /// The counters of a software net device. Who holds them does not hold the device, and with it its memory.

@@ -13,6 +13,10 @@ struct RunningVring {
   var kick: OwnedFD?
   var call: OwnedFD?
   var isEnabled: Bool
+  /// Where writes to guest memory are noted; nil for nowhere.
+  var log: DirtyLog? { didSet { attachLog() } }
+  /// Where those to the device area are.
+  var logAddress: UInt64? { didSet { attachLog() } }
   let counters: VringCounters
   /// Whether the guest has been told that it need not kick.
   private var kicksWanted: Bool?
@@ -22,8 +26,9 @@ struct RunningVring {
   /// How many mappings had been lost when it was asked last whether one was of this memory.
   private var losses: UInt32 = 0
 
-  init(_ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, counters: VringCounters) throws(VirtioError)
-  {
+  init(
+    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, log: DirtyLog?, counters: VringCounters
+  ) throws(VirtioError) {
     let description = vring.description
     index = description.index
     layout = try RingLayout(RingLayout.Format(for: features), size: description.size)
@@ -36,7 +41,15 @@ struct RunningVring {
     kick = description.kick
     call = description.call
     isEnabled = vring.isEnabled
+    self.log = log
+    logAddress = description.logAddress
     self.counters = counters
+    attachLog()
+  }
+
+  private mutating func attachLog() {
+    let (memory, used) = (memory, logAddress)
+    ring.log = log.map { RingLog($0, memory: memory, used: used) }
   }
 
   private static func find(
@@ -53,6 +66,15 @@ struct RunningVring {
     self.memory = memory
     losses = 0
     isMissReported = false
+    attachLog()
+  }
+
+  /// Takes over what may change of a ring that runs.
+  mutating func update(_ description: VringDescription, isEnabled: Bool) {
+    kick = description.kick
+    call = description.call
+    if logAddress != description.logAddress { logAddress = description.logAddress }
+    self.isEnabled = isEnabled
   }
 
   var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }

@@ -30,7 +30,8 @@ public protocol Device: AnyObject {
   ///   and is asked again before it is used for anything else.
   func close() throws -> [VringState]
 
-  /// A vring was enabled or disabled, started late, or got new kick or call descriptors (design: `vring_state_set`).
+  /// A vring was enabled or disabled, started late, got new kick or call descriptors, or its device area is to be noted in
+  /// dirty logs or no longer (design: `vring_state_set`).
   ///
   /// May come before ``configure(_:)``, which then repeats it.
   ///

@@ -24,11 +24,14 @@ public struct VringDescription: Sendable {
   /// Where the device notes what it has fetched and not returned, and finds what another one had when it died; nil where
   /// that was not agreed upon. It decides on ``state`` unless it is unused.
   public var inflight: InflightQueue?
+  /// Under which guest physical address writes to the device area (split: the used ring) are noted while there is a dirty
+  /// log (``DirtyTracking``); nil when they are not. It need not be in guest memory (vhost-user, `VHOST_VRING_F_LOG`).
+  public var logAddress: UInt64?
 
   /// A vring.
   public init(
     index: Int, size: Int, descriptor: UInt64, avail: UInt64, used: UInt64, state: VringState, kick: OwnedFD? = nil,
-    call: OwnedFD? = nil, error: OwnedFD? = nil, inflight: InflightQueue? = nil
+    call: OwnedFD? = nil, error: OwnedFD? = nil, inflight: InflightQueue? = nil, logAddress: UInt64? = nil
   ) {
     self.index = index
     self.size = size
@@ -40,5 +43,6 @@ public struct VringDescription: Sendable {
     self.call = call
     self.error = error
     self.inflight = inflight
+    self.logAddress = logAddress
   }
 }

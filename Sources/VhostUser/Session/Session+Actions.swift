@@ -22,6 +22,7 @@ extension Session {
     case .reset: reset(done)
     case .setMTU(let mtu): finish(done) { device.setMTU(mtu, completion: $0) }
     case .announce(let address): announce(address, done)
+    case .changeLog(let answer): changeLog(before, answer.map(Outcome.value) ?? .success, done)
     case .openBackChannel(let socket): openBackChannel(socket, done)
     case .kick(let index): kick(index, done)
     case .transferState(let direction, let pipe): transferState(direction, pipe, done)
@@ -41,10 +42,31 @@ extension Session {
       if case .success = result {
         log.debug("features accepted: \(features.describe(for: protocolState.offer.type))")
         emit(.featuresNegotiated(features, protocolState.protocolFeatures))
+        changeLog(before, .success, done)
       } else {
         state.value.protocolState = before
+        done(outcome(result))
       }
-      done(outcome(result))
+    }
+  }
+
+  /// Has the device note its writes where the state says now, before the message is answered.
+  private func changeLog(
+    _ before: SessionState, _ success: Outcome, _ done: @escaping @Sendable (Outcome) -> Void
+  ) {
+    let log = state.value.protocolState.activeLog
+    guard log !== before.activeLog else { return done(success) }
+    run {
+      device.setLog(log, completion: $0)
+    } then: { [self] result in
+      switch result {
+      case .success:
+        self.log.info(log == nil ? "writes to guest memory are no longer logged" : "writes to guest memory are logged")
+        done(success)
+      case .failure:
+        state.value.protocolState = before
+        done(outcome(result))
+      }
     }
   }
 

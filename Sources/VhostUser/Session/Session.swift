@@ -267,10 +267,25 @@ final class Session: Sendable {
     } then: { [self] result in
       if case .failure(let error) = result { deviceFailed(error) }
       state.value.isConfigured = false
-      let end = state.value.end ?? VhostUserError(.stopped, "the socket was stopped")
-      state.value.protocolState = SessionState(offer: state.value.protocolState.offer)
-      log.flush()
-      onEnd(end)
+      endLog()
     }
+  }
+
+  /// The next front-end's writes are not to be noted in the log of this one.
+  private func endLog() {
+    guard state.value.protocolState.activeLog != nil else { return end() }
+    run {
+      device.setLog(nil, completion: $0)
+    } then: { [self] result in
+      if case .failure(let error) = result { deviceFailed(error) }
+      end()
+    }
+  }
+
+  private func end() {
+    let end = state.value.end ?? VhostUserError(.stopped, "the socket was stopped")
+    state.value.protocolState = SessionState(offer: state.value.protocolState.offer)
+    log.flush()
+    onEnd(end)
   }
 }

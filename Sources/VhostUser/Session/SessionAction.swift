@@ -30,6 +30,10 @@ enum SessionAction {
   case setMTU(UInt16)
   /// To tell the network where the guest is.
   case announce(MACAddress)
+  /// To have the device note its writes where the state says.
+  ///
+  /// - Parameter answer: What to answer; nil for success.
+  case changeLog(answer: UInt64?)
   /// To use a socket for requests of this side.
   case openBackChannel(OwnedFD)
   /// To pass on an in-band kick.

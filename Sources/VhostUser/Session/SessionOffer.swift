@@ -40,14 +40,16 @@ struct SessionOffer: Sendable {
   static let optionalProtocolFeatures: ProtocolFeatures = [.crossEndian, .inbandNotifications, .guestAddresses]
   /// The protocol features that a session can serve for a device that has them.
   static let deviceProtocolFeatures: ProtocolFeatures = [
-    .mtu, .rarp, .configuration, .hostNotifier, .inflightSharedMemory, .status, .sharedObject, .deviceState, .pageFault,
+    .logSharedMemory, .mtu, .rarp, .configuration, .hostNotifier, .inflightSharedMemory, .status, .sharedObject,
+    .deviceState, .pageFault,
   ]
 
   /// What GET_FEATURES answers. QEMU refuses a back-end that offers ACCESS_PLATFORM and cannot ask for translations, whether
   /// its guest has an IOMMU or not.
   var wireFeatures: Features {
     let canAsk = protocolFeatures.isSuperset(of: [.backendRequests, .replyAck])
-    return (canAsk ? features : features.subtracting(.accessPlatform)).union(.protocolFeatures)
+    return (canAsk ? features : features.subtracting(.accessPlatform))
+      .union(protocolFeatures.contains(.logSharedMemory) ? [.protocolFeatures, .logAll] : .protocolFeatures)
   }
   var vringCount: Int { queues * type.ringsPerQueue }
 }

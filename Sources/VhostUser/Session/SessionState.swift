@@ -14,6 +14,10 @@ struct SessionState {
   private(set) var protocolFeatures: ProtocolFeatures = []
   private(set) var status: DeviceStatus = []
   private(set) var memory = GuestMemory.empty
+  /// SET_LOG_BASE; nil before.
+  var log: DirtyLog?
+  /// SET_LOG_FD.
+  var logSignal: OwnedFD?
   var vrings: [SessionVring]
   /// A postcopy migration that has been advised and not ended.
   var postcopy: SessionPostcopy?
@@ -106,12 +110,12 @@ struct SessionState {
       let isInband = call == nil && vring.isStarted && protocolFeatures.contains(.inbandNotifications)
       vring.call = try isInband ? internalEventFD() : call
       vring.isCallInternal = isInband
-      return try replaceFile(vring)
+      return try replaceStarted(vring)
     case .setVringError(let index, let descriptor):
       let index = try vringIndex(index)
       var vring = vrings[index]
       vring.error = try eventFD(descriptor, "error", index)
-      return try replaceFile(vring)
+      return try replaceStarted(vring)
     case .setVringEnable(let index, let enabled):
       var vring = vrings[try vringIndex(index)]
       vring.isEnabled = enabled
@@ -145,7 +149,9 @@ struct SessionState {
     case .iotlb(let payload): return try changeTranslations(payload)
     case .getInflightFD(let payload): return try makeInflightRecord(payload)
     case .setInflightFD(let payload, let descriptor): return try setInflightRecord(payload, descriptor)
-    case .setLogBase, .setLogFD, .getVringBaseSkipDrain:
+    case .setLogBase(let payload, let descriptor): return try setLogBase(payload, descriptor)
+    case .setLogFD(let descriptor): return try setLogFD(descriptor)
+    case .getVringBaseSkipDrain:
       throw VhostUserError(.notNegotiated, "the socket does not offer what this needs")
     }
   }
@@ -180,6 +186,7 @@ struct SessionState {
     }
     try vring.start(
       in: memory, features: deviceFeatures, addressing: addressing, isArriving: isArriving, inflight: inflight)
+    try activeLog?.check(covers: memory, [vring])
     return replace(vring)
   }
 
@@ -220,12 +227,15 @@ struct SessionState {
     guard excess.isEmpty else {
       throw VhostUserError(.notNegotiated, "not offered: \(excess.describe(for: offer.type))")
     }
-    if let accepted, anyStarted, accepted != features {
-      let changed = accepted.symmetricDifference(features).describe(for: offer.type)
-      throw VhostUserError(.outOfState, "features change while vrings are started: \(changed)")
+    // Whether writes are noted is all that changes under a ring.
+    let changed = accepted?.symmetricDifference(features).subtracting(.logAll)
+    if let changed, anyStarted, !changed.isEmpty {
+      throw VhostUserError(
+        .outOfState, "features change while vrings are started: \(changed.describe(for: offer.type))")
     }
+    if features.contains(.logAll) { try log?.check(covers: memory, vrings) }
     // Without protocol features there are no messages to enable rings with; the same features again change nothing.
-    let isNew = accepted != features
+    let isNew = changed?.isEmpty != true
     if let accepted, RingLayout.Format(for: accepted) != RingLayout.Format(for: features) {
       // Where a ring stood means nothing in the other format.
       for index in vrings.indices { vrings[index].nextAvail = nil }
@@ -272,6 +282,7 @@ struct SessionState {
       throw VhostUserError(.badMemory, "\(error)")
     }
     for vring in vrings { try vring.check(in: new) }
+    try activeLog?.check(covers: new)
     return new
   }
 
@@ -343,8 +354,9 @@ struct SessionState {
         throw VhostUserError(.outOfState, "the addresses of a started vring change").with(ring: index)
       }
     }
-    vrings[index].addresses = payload
-    return .none
+    var vring = vrings[index]
+    vring.addresses = payload
+    return try replaceStarted(vring)
   }
 
   private mutating func setVringBase(_ payload: VringStatePayload) throws(VhostUserError) -> SessionAction {
@@ -357,8 +369,8 @@ struct SessionState {
     return .none
   }
 
-  /// Puts a vring with another descriptor in its place.
-  private mutating func replaceFile(_ changed: SessionVring) throws(VhostUserError) -> SessionAction {
+  /// Puts a vring in its place of which something has changed that may change while it is started.
+  private mutating func replaceStarted(_ changed: SessionVring) throws(VhostUserError) -> SessionAction {
     var vring = changed
     guard vring.isStarted else {
       vrings[vring.index] = vring
@@ -366,15 +378,19 @@ struct SessionState {
     }
     try vring.start(
       in: memory, features: deviceFeatures, addressing: addressing, isArriving: isArriving)
+    try activeLog?.check(covers: memory, [vring])
     return replace(vring)
   }
 
   /// Anything but an eventfd could block or kill whoever writes to it.
-  private func eventFD(_ descriptor: OwnedFD?, _ name: String, _ index: Int) throws(VhostUserError) -> OwnedFD? {
+  func eventFD(
+    _ descriptor: OwnedFD?, _ name: String, _ index: Int? = nil
+  ) throws(VhostUserError) -> OwnedFD? {
     guard let descriptor else { return nil }
     guard descriptor.isEventFD else {
-      throw VhostUserError(.wrongDescriptor, "the \(name) descriptor is not an eventfd but \(descriptor.kernelName)")
-        .with(ring: index)
+      let error = VhostUserError(
+        .wrongDescriptor, "the \(name) descriptor is not an eventfd but \(descriptor.kernelName)")
+      throw index.map(error.with(ring:)) ?? error
     }
     return descriptor
   }

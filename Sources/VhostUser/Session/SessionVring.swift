@@ -35,7 +35,15 @@ struct SessionVring {
   /// What a device is given.
   var setup: DeviceSetup.Vring? { started.map { DeviceSetup.Vring($0, isEnabled: isEnabled) } }
 
-  /// Starts the ring, or takes over new descriptors while it is started.
+  /// Under which guest physical addresses writes to the device area of a started ring are noted; nil when they are not.
+  var notedArea: (address: UInt64, length: UInt64)? {
+    guard isStarted, let size, let address = logAddress, let layout = try? RingLayout(format, size: size) else {
+      return nil
+    }
+    return (address, UInt64(layout.usedBytes))
+  }
+
+  /// Starts the ring, or takes over what may change while it is started.
   ///
   /// - Parameters:
   ///   - features: What the front-end has accepted.
@@ -50,7 +58,7 @@ struct SessionVring {
   ) throws(VhostUserError) {
     if isStarted {
       if var running = started {
-        (running.kick, running.call, running.error) = (kick, call, error)
+        (running.kick, running.call, running.error, running.logAddress) = (kick, call, error, logAddress)
         started = running
       }
       return
@@ -79,7 +87,7 @@ struct SessionVring {
     let record = try inflight.map { (record) throws(VhostUserError) in try part(of: record, size: size) }
     started = VringDescription(
       index: index, size: size, descriptor: descriptor, avail: avail, used: used, state: state, kick: kick, call: call,
-      error: error, inflight: record)
+      error: error, inflight: record, logAddress: logAddress)
   }
 
   private func part(of record: InflightRecord, size: Int) throws(VhostUserError) -> InflightQueue {
@@ -114,6 +122,8 @@ struct SessionVring {
     started = nil
     waiting = waits(in: memory)
   }
+
+  private var logAddress: UInt64? { addresses.flatMap { $0.logsUsedRing ? $0.log : nil } }
 
   private func position(
     size: Int, used: UInt64, in memory: GuestMemory, isArriving: Bool

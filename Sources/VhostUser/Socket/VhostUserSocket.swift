@@ -179,6 +179,7 @@ public final class VhostUserSocket: Sendable {
     var attributes = device.attributes
     attributes.features.formIntersection(SessionOffer.servedFeatures)
     attributes.protocolFeatures.formIntersection(SessionOffer.deviceProtocolFeatures)
+    if !device.canLog { attributes.protocolFeatures.remove(.logSharedMemory) }
     attributes.protocolFeatures.formUnion(SessionOffer.sessionProtocolFeatures)
     if PageFaults.lack != nil { attributes.protocolFeatures.remove(.pageFault) }
     return attributes

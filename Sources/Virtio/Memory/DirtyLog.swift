@@ -11,7 +11,9 @@ public import SystemPackage
 
   private let mapping: MemoryMapping
   /// How many pages the bitmap has room for.
-  private let pages: UInt64
+  public let pages: UInt64
+  /// What ``signal()`` does.
+  private let signalling: (@Sendable () -> Void)?
 
   /// Maps a log.
   ///
@@ -27,6 +29,20 @@ public import SystemPackage
     let part = try MemoryRegion(guestAddress: 0, size: size, userAddress: 0, fileOffset: offset)
     mapping = try MemoryMapping(file: file, region: part, policy: policy)
     pages = size.multipliedReportingOverflow(by: 8).overflow ? .max : size * 8
+    signalling = nil
+  }
+
+  private init(_ log: DirtyLog, signalling: @escaping @Sendable () -> Void) {
+    mapping = log.mapping
+    pages = log.pages
+    self.signalling = signalling
+  }
+
+  /// The same log for a front-end that wants to hear when it was written to (vhost-user, SET_LOG_FD).
+  ///
+  /// - Parameter signal: Tells it. Called on the threads of devices, which it must not block.
+  public func signalling(_ signal: @escaping @Sendable () -> Void) -> DirtyLog {
+    DirtyLog(self, signalling: signal)
   }
 
   /// Whether there is a bit for every page below a guest address.
@@ -40,11 +56,24 @@ public import SystemPackage
   public func mark(_ address: UInt64, length: UInt64) {
     guard length > 0 else { return }
     let end = address.addingReportingOverflow(length - 1)
-    let first = address / DirtyLog.pageSize
-    guard first < pages else { return }
+    var page = address / DirtyLog.pageSize
+    guard page < pages else { return }
     let last = min((end.overflow ? .max : end.partialValue) / DirtyLog.pageSize, pages - 1)
-    for page in first...last {
-      unsafe clinux_or_u8(mapping.start + Int(page / 8), 1 << UInt8(page % 8))
+    while page <= last {
+      // The bitmap covers the page; it need not begin where a word does.
+      let byte = unsafe mapping.start + Int(page / 8)
+      let bit = page % 8
+      if bit == 0, last - page >= 63, UInt(bitPattern: byte) % 8 == 0 {
+        unsafe clinux_or_u64(byte, .max)
+        page += 64
+      } else {
+        let count = min(last - page + 1, 8 - bit)
+        unsafe clinux_or_u8(byte, UInt8(0xff >> (8 - count)) << UInt8(bit))
+        page += count
+      }
     }
   }
+
+  /// Tells the front-end, if it wants to know, that something was noted; once for all that was written in a burst.
+  public func signal() { signalling?() }
 }

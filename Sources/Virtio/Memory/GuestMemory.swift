@@ -153,6 +153,22 @@ public final class GuestMemory: Sendable {
     return nil
   }
 
+  /// A region by where it is in this process.
+  struct HostRange: Sendable {
+    let start: UInt
+    let end: UInt
+    let guestAddress: UInt64
+  }
+
+  /// The regions by ascending address in this process: the way back to the guest's addresses, whatever map of addresses a
+  /// device was given.
+  var hostRanges: [HostRange] {
+    mapped.map { item in
+      let start = unsafe UInt(bitPattern: item.mapping.start)
+      return HostRange(start: start, end: start + UInt(item.region.size), guestAddress: item.region.guestAddress)
+    }.sorted { $0.start < $1.start }
+  }
+
   /// What has to be unmapped from, and then mapped into, a table that follows guest memory, when `new` replaces this
   /// snapshot. Ranges that stay as they are are in neither.
   public func difference(to new: GuestMemory) -> (gone: [AddressMap.Range], come: [AddressMap.Range]) {

@@ -113,16 +113,26 @@ extension DeviceRing {
   ) -> Int {
     precondition(first >= 0)
     burst.setHeaderLength(headerLength)
+    if let log {
+      return enqueue(burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable, notes: log)
+    }
+    return enqueue(burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable, notes: NoNotes())
+  }
+
+  @inline(__always) private mutating func enqueue(
+    _ burst: PacketBurst, _ first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool, notes: some WriteNotes
+  ) -> Int {
     switch self.memory {
     case .split(let area):
-      return enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable)
+      enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable, notes: notes)
     case .packed(let area):
-      return enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable)
+      enqueue(area, burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable, notes: notes)
     }
   }
 
   private mutating func enqueue<A: RingArea>(
-    _ area: A, _ burst: PacketBurst, _ first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
+    _ area: A, _ burst: PacketBurst, _ first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool,
+    notes: some WriteNotes
   ) -> Int {
     var memory = memory
     var visits = 0
@@ -134,6 +144,7 @@ extension DeviceRing {
           area, burst, index, memory: &memory, headerLength: headerLength, mergeable: mergeable, visits: &visits,
           links: &links)
         guard outcome != .pending else { break }
+        if outcome == .delivered { notes.note(burst.segments) }
         burst.setOutcome(outcome, targetLinks: UInt16(truncatingIfNeeded: links), of: index)
       }
       index &+= 1

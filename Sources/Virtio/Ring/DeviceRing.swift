@@ -28,6 +28,9 @@ package struct DeviceRing {
 
   /// Where single chains are noted while the device has them; nil when nobody asked for that.
   var inflight: (any InflightTracker)?
+  /// Where writes to guest memory are noted; nil for nowhere. What a device itself writes into the buffers of single
+  /// chains it has to note itself.
+  package var log: RingLog?
 
   let hasIndirect: Bool
   let hasEventIndex: Bool
@@ -124,8 +127,15 @@ package struct DeviceRing {
   @inline(__always) mutating func publish<A: RingArea>(_ area: A) {
     guard unpublished > 0 else { return }
     area.publishUsed(first: firstUnpublished.position, length: firstUnpublished.length, next: nextUsed)
+    if log != nil { noteUsed(area) }
     uncalled = min(uncalled &+ unpublished, 1 << 16)
     unpublished = 0
+  }
+
+  @inline(never) private func noteUsed<A: RingArea>(_ area: A) {
+    guard let log else { return }
+    area.noteUsed(from: firstUnpublished.position, count: unpublished, in: log)
+    log.signal()
   }
 
   // MARK: Notifications
@@ -145,9 +155,14 @@ package struct DeviceRing {
   /// is written to a broken ring.
   package func setWantsKicks(_ wanted: Bool) {
     guard fault == .none else { return }
-    switch memory {
-    case .split(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
-    case .packed(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
+    let written =
+      switch memory {
+      case .split(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
+      case .packed(let area): area.setWantsKicks(wanted, hasEventIndex: hasEventIndex)
+      }
+    if let log, !written.isEmpty {
+      log.noteUsed(written)
+      log.signal()
     }
     if wanted { clinux_fence() }
   }

@@ -118,6 +118,14 @@ internal import CLinux
     unsafe clinux_store_release_u16(at(index(first)) + 14, PackedRingArea.flags(first, length: length))
   }
 
+  /// The descriptors between the first ones of chains, which are not written, are noted with them: they lie in the ring too.
+  func noteUsed(from first: UInt16, count: Int, in log: RingLog) {
+    let start = index(first)
+    let straight = min(count, size - start)
+    unsafe log.note(descriptors + start * 16, length: straight * 16)
+    unsafe log.note(descriptors, length: (min(count, size) - straight) * 16)
+  }
+
   // MARK: The driver's side
 
   /// Writes a descriptor; as the first of several that are announced together, without the flags that make it available.
@@ -195,10 +203,11 @@ internal import CLinux
     isWanted(driverEventValue, next: next, count: unannounced, hasEventIndex: hasEventIndex)
   }
 
-  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) {
+  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) -> Range<Int> {
     // Not for a certain descriptor even where that was negotiated: chains that wait for more of their kind stay unfetched,
     // and to find the first one that is not announced yet the whole ring would have to be walked.
     setDeviceEvent(0, flags: wanted ? PackedRingArea.enable : PackedRingArea.disable)
     if wanted { clinux_fence() }
+    return 0..<4
   }
 }

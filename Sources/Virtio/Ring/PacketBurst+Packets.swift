@@ -91,6 +91,15 @@ extension PacketBurst {
     return true
   }
 
+  /// Adds a packet with those bytes as payload, and a header that is all zero.
+  ///
+  /// - Returns: Whether there was room.
+  @discardableResult package func append(_ payload: [UInt8]) -> Bool {
+    append(length: payload.count) { span in
+      for (i, byte) in payload.enumerated() { span[i] = byte }
+    }
+  }
+
   /// Adds a packet that the device itself has made.
   ///
   /// - Parameters:

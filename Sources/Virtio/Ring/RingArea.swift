@@ -36,6 +36,11 @@ protocol RingArea {
   /// - Parameter length: That of the first one.
   func publishUsed(first: UInt16, length: UInt32, next: UInt16)
 
+  /// Notes what ``publishUsed(first:length:next:)`` has announced and what was written for it.
+  ///
+  /// - Parameter count: How far positions have moved from `first` on: chains (split) or descriptors (packed).
+  func noteUsed(from first: UInt16, count: Int, in log: RingLog)
+
   /// Whether the driver wants a call.
   ///
   /// - Parameters:
@@ -43,5 +48,7 @@ protocol RingArea {
   ///   - unannounced: How far positions have moved since this was asked last.
   func wantsCall(next: UInt16, unannounced: Int, hasEventIndex: Bool) -> Bool
   /// Asks the driver for kicks for what it adds from now on, or to do without.
-  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool)
+  ///
+  /// - Returns: Which bytes of the device area were written for it, counted from its start.
+  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) -> Range<Int>
 }

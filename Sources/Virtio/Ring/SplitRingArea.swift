@@ -97,6 +97,13 @@ internal import CLinux
     unsafe clinux_store_u32(at + 4, length)
   }
   @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) { publishUsedIndex(next) }
+  func noteUsed(from first: UInt16, count: Int, in log: RingLog) {
+    let start = Int(first & mask)
+    let straight = min(count, size - start)
+    log.noteUsed(4 + start * 8..<4 + (start + straight) * 8)
+    log.noteUsed(4..<4 + (min(count, size) - straight) * 8)
+    log.noteUsed(2..<4)
+  }
   /// Announces the entries below `index`; what they stand for is visible before.
   @inline(__always) package func publishUsedIndex(_ index: UInt16) { unsafe clinux_store_release_u16(used + 2, index) }
   package func setUsedFlags(_ flags: UInt16) { unsafe clinux_store_u16(used, flags) }
@@ -124,13 +131,13 @@ internal import CLinux
       : availFlags & SplitRingArea.noInterrupt == 0
   }
 
-  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) {
+  func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) -> Range<Int> {
     guard hasEventIndex else {
       setUsedFlags(wanted ? 0 : SplitRingArea.noNotify)
-      return
+      return 0..<2
     }
     // An event that lies behind is one that the driver will not come to soon.
-    guard wanted else { return }
+    guard wanted else { return 0..<0 }
     // The event has to be where the driver is, not where the device is: chains that wait for more of their kind
     // stay unfetched, and the ones to come must be announced. A driver that is faster than this is met by the look at
     // the ring that follows.
@@ -139,8 +146,9 @@ internal import CLinux
       setAvailEvent(seen)
       clinux_fence()
       let now = availIndex
-      if now == seen { return }
+      if now == seen { break }
       seen = now
     }
+    return 4 + size * 8..<6 + size * 8
   }
 }

@@ -1,5 +1,6 @@
 import CLinux
 import Glibc
+import MemoryTestSupport
 import Synchronization
 import SystemPackage
 import VDPA
@@ -16,6 +17,8 @@ final class NumberedGuest {
   private static let ringBytes: UInt64 = 0x1_0000
 
   let features: Features
+  /// Whether the used rings (packed: the device areas) are noted in dirty logs.
+  var isLogged = false
   private let file: OwnedFD
   private let memory: GuestMemory
   private var drivers: [DriverRing] = []
@@ -81,8 +84,17 @@ final class NumberedGuest {
     let places = NumberedGuest.addresses(state.index)
     return VringDescription(
       index: state.index, size: NumberedGuest.size, descriptor: places.descriptor, avail: places.avail,
-      used: places.used, state: state, kick: kicks.withLock { $0[state.index] }, call: call)
+      used: places.used, state: state, kick: kicks.withLock { $0[state.index] }, call: call,
+      logAddress: isLogged ? places.used : nil)
   }
+
+  /// Behind the last byte of its memory.
+  static let end = base + 2 * ringBytes
+
+  /// What only the device writes: the device areas, and the buffers that it fills.
+  static let devicePages =
+    TestLog.pages(of: addresses(0).used, length: 4096).union(TestLog.pages(of: addresses(1).used, length: 4096))
+    .union(TestLog.pages(of: addresses(0).buffers, length: size * Int(bufferLength)))
 
   /// Kicks by another descriptor from now on.
   func exchangeKick(_ index: Int) throws {

@@ -12,13 +12,6 @@ extension PacketBurst {
     }
   }
 
-  /// Adds a packet with that payload.
-  func append(_ payload: [UInt8]) -> Bool {
-    append(length: payload.count) { target in
-      for (i, byte) in payload.enumerated() { target[i] = byte }
-    }
-  }
-
   /// A copy of a packet's payload.
   func payload(_ index: Int, headerLength: Int) -> [UInt8] {
     Array(bytes(index).dropFirst(headerLength))
