@@ -77,7 +77,8 @@ final class ChainTarget: FuzzTarget {
     do {
       try queue.start(
         DeviceSetup.Vring(ChainTarget.description(place, at: position), isEnabled: true),
-        features: input.features, memory: memory.guest, observer: observer)
+        features: input.features, memory: memory.guest, log: input.bits.contains(.logged) ? memory.log : nil,
+        observer: observer)
       return true
     } catch {
       return false
@@ -124,6 +125,6 @@ final class ChainTarget: FuzzTarget {
   private static func description(_ place: RingPlacement, at position: UInt16) -> VringDescription {
     VringDescription(
       index: 0, size: place.size, descriptor: place.parts[0], avail: place.parts[1], used: place.parts[2],
-      state: VringState(index: 0, nextAvail: position, nextUsed: position))
+      state: VringState(index: 0, nextAvail: position, nextUsed: position), logAddress: place.parts[2])
   }
 }

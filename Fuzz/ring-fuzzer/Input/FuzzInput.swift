@@ -13,6 +13,8 @@ struct FuzzInput {
     static let inOrder = Bits(rawValue: 32)
     /// Packets are in buffers of a pool.
     static let pool = Bits(rawValue: 64)
+    /// A dirty log is kept.
+    static let logged = Bits(rawValue: 128)
   }
 
   static let headerSize = 16

@@ -33,6 +33,10 @@ internal import Virtio
   // image belongs to libFuzzer's thread.
   nonisolated(unsafe) private let file: UnsafeMutableRawPointer
   nonisolated(unsafe) private let image: UnsafeMutableRawPointer
+  /// What walkers note in, with a bit for every page but those at the end of all addresses; and its bytes.
+  let log: DirtyLog
+  nonisolated(unsafe) private let bitmap: UnsafeMutableRawPointer
+  private static let bitmapBytes = 0x4010_0000 / 4096 / 8
 
   /// Memory with those regions.
   ///
@@ -66,6 +70,16 @@ internal import Virtio
     guest = try GuestMemory.table(regions.map { ($0, FileDescriptor(rawValue: fd)) })
     map = try AddressMap(
       ranges: zip(guest.addressMap.ranges, places.sorted { $0.start < $1.start }).map { $0.limited(to: $1.access) })
+    let pages = unsafe clinux_memfd("log")
+    guard pages >= 0 else { throw Errno(rawValue: -pages) }
+    defer { close(pages) }
+    guard ftruncate(pages, off_t(FuzzMemory.bitmapBytes)) == 0,
+      let bits = unsafe mmap(nil, FuzzMemory.bitmapBytes, PROT_READ | PROT_WRITE, MAP_SHARED, pages, 0),
+      unsafe bits != MAP_FAILED
+    else { throw Errno(rawValue: errno) }
+    unsafe bitmap = bits
+    log = try DirtyLog(
+      file: FileDescriptor(rawValue: pages), offset: 0, size: UInt64(FuzzMemory.bitmapBytes))
     for place in places { poison(place) }
   }
 
@@ -168,6 +182,26 @@ internal import Virtio
 
   /// Ends the process if memory is not what the image says.
   func requireUnchanged(after step: StaticString) { require(0..<length, step) }
+
+  /// Ends the process if the walker has written to a page and not noted it. The notes are forgotten.
+  func requireNoted(by step: StaticString) {
+    for (i, place) in places.enumerated() where log.covers(upTo: place.end) {
+      var from = 0
+      while from < Int(place.size) {
+        let same = unsafe cfuzzer_first_difference(
+          file + offsets[i] + from, image + offsets[i] + from, Int(place.size) - from)
+        guard same < Int(place.size) - from else { break }
+        let address = place.start + UInt64(from + same)
+        let page = Int(address / DirtyLog.pageSize)
+        let bits = unsafe bitmap.load(fromByteOffset: page / 8, as: UInt8.self)
+        Oracle.require(
+          bits & 1 << UInt8(page % 8) != 0, "\(step) has written to 0x\(String(address, radix: 16)) and not noted it")
+        // The next page of the guest's.
+        from = Int((address / DirtyLog.pageSize + 1) * DirtyLog.pageSize - place.start)
+      }
+    }
+    unsafe memset(bitmap, 0, FuzzMemory.bitmapBytes)
+  }
 
   /// Ends the process if a canary or what only may be read has changed, which holds while the guest writes, too.
   func requireUntouched() {

@@ -41,6 +41,7 @@ struct DeviceRingRun {
   private let segments: SegmentList
   /// Whether nobody else writes: then every byte that changes has to be accounted for.
   private let isAlone: Bool
+  private let isLogged: Bool
   /// How many of `incoming` have been returned.
   private var returned = 0
 
@@ -59,6 +60,17 @@ struct DeviceRingRun {
     outgoing = bursts.outgoing
     segments = bursts.segments
     self.isAlone = isAlone
+    isLogged = input.bits.contains(.logged)
+    attachLog()
+  }
+
+  private mutating func attachLog() {
+    if isLogged { ring.log = RingLog(memory.log, memory: memory.guest, used: place.parts[2]) }
+  }
+
+  /// What the step has written so far is noted.
+  private func requireNoted(by step: StaticString) {
+    if isAlone && isLogged { memory.requireNoted(by: step) }
   }
 
   /// As after a reset of the device by its driver, `lag` chains behind wherever the driver is.
@@ -68,6 +80,7 @@ struct DeviceRingRun {
       ? memory.load(place.availIndex) &- UInt16(Int(lag) % (place.size * 2))
       : place.advance(place.first ^ UInt16(round & 1) << 15, by: Int(lag) % place.size)
     ring = DeviceRing(ring.memory, features: features, nextAvail: position, nextUsed: position)
+    attachLog()
     incoming.clear()
     returned = 0
   }
@@ -90,6 +103,7 @@ struct DeviceRingRun {
       check("wantsCall")
     case .setWantsKicks:
       ring.setWantsKicks(r.a & 1 == 1)
+      requireNoted(by: "setWantsKicks")
       if isAlone && ring.fault == .none { allowKicks() }
       check("setWantsKicks")
     case .restart:
@@ -213,6 +227,7 @@ struct DeviceRingRun {
     let count = min(wanted, incoming.count - returned)
     var position = ring.nextUsed
     Oracle.bounded("complete") { ring.complete(incoming, first: returned, count: count) }
+    requireNoted(by: "complete")
     for i in returned..<returned + count {
       if isAlone {
         switch place.format {
@@ -263,6 +278,7 @@ struct DeviceRingRun {
         from: burst, first: 0, memory: memory.view, headerLength: headerLength,
         mergeable: features.contains(.netMergeableBuffers))
     }
+    requireNoted(by: "enqueueBurst")
     var delivered = 0
     for i in 0..<burst.count {
       let outcome = burst[i].outcome

@@ -81,7 +81,7 @@ extension DeviceRingTarget {
           [.mergeable, .indirect], [], [.mergeable, .legacyHeader, .eventIndex], [.indirect, .mergeable, .pool],
           [.packed, .mergeable, .indirect], [.packed, .eventIndex, .pool],
         ]
-        input.bits = bits[variant]
+        input.bits = i % 2 == 0 ? bits[variant] : bits[variant].union(.logged)
         input.rounds = 7
         input.position = [0, 0, 65535, 0, 0x8000, 14][variant]
         // Each part at the end of a region in turn.
