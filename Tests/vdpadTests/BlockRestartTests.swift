@@ -1,7 +1,9 @@
+import CLinux
 import Foundation
 import FrontEndTestSupport
 import Glibc
 import Peers
+import SystemPackage
 import Testing
 import VDPA
 import VhostUser
@@ -147,6 +149,24 @@ struct BlockRestartTests {
         #expect(!daemon.process.output().contains(Self.resubmitted))
       }
       frontEnd.hangUp()
+      #expect(try daemon.end() == .exited(0))
+    }
+  }
+
+  @Test("A record that is truncated while it is used ends the connection, and not the daemon")
+  func truncated() async throws {
+    try await blocking {
+      var machine = try Machine(format: .split)
+      let layout = try InflightLayout(.split, queues: 2, queueSize: BlockRestartTests.ringSize)
+      let size = UInt64(layout.bytes)
+      let file = OwnedFD(adopting: FileDescriptor(rawValue: unsafe clinux_memfd("record")))
+      try #require(ftruncate(file.rawValue, off_t(size)) == 0)
+      machine.record = (InflightPayload(size: size, queues: 2, queueSize: UInt16(BlockRestartTests.ringSize)), file)
+      let (daemon, frontEnd) = try machine.start()
+      try #require(ftruncate(file.rawValue, 0) == 0)
+      _ = try machine.post(round: 0)
+      #expect(try frontEnd.isClosed())
+      try daemon.process.waitForText("the in-flight record of 2 rings is gone")
       #expect(try daemon.end() == .exited(0))
     }
   }

@@ -17,7 +17,7 @@ struct InflightBench {
   let start: UInt16
   let features: Features
   let memory: TestMemory
-  let queue: InflightQueue
+  var queue: InflightQueue
   private let area: RingMemory
   private let segments = SegmentList()
   var guest: Guest

@@ -213,6 +213,24 @@ import Testing
     #expect(throws: VirtioError.self) { _ = try bench.device() }
   }
 
+  @Test("A record whose file is truncated is not an empty one", arguments: rings)
+  func truncated(_ ring: RingCase) throws {
+    try BusErrorGuard.install()
+    var bench = try InflightBench(ring, start: ring.start)
+    let file = FileDescriptor(rawValue: unsafe clinux_memfd("record"))
+    defer { try? file.close() }
+    try #require(ftruncate(file.rawValue, 4096) == 0)
+    let record = try InflightRecord(
+      file: file, offset: 0, size: 4096, layout: InflightLayout(ring.format, queues: 1, queueSize: ring.size))
+    bench.queue = try InflightQueue(record, index: 0, ring: RingLayout(ring.format, size: ring.size))
+    let device = try bench.device()
+    #expect(device.recordLoss == nil)
+    try #require(ftruncate(file.rawValue, 0) == 0)
+    let error = #expect(throws: VirtioError.self) { _ = try bench.device() }
+    #expect(error?.code == .badInflightRecord && error?.message.contains("shrunk") == true, "\(error as Any)")
+    #expect(device.recordLoss == error?.message)
+  }
+
   @Test("A recorded chain whose descriptors are wrong breaks the ring and nothing else", arguments: rings)
   func badChain(_ ring: RingCase) throws {
     let link = RingDescriptor.next
