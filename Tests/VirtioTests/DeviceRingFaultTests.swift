@@ -216,7 +216,7 @@ import Testing
 
   @Test func everyFaultHasWords() {
     let faults = (0...UInt8.max).compactMap(RingFault.init(rawValue:))
-    #expect(faults.count == 11 && Set(faults.map(\.description)).count == 11)
+    #expect(faults.count == 12 && Set(faults.map(\.description)).count == 12)
   }
 
   // MARK: Directions
