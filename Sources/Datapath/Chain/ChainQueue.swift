@@ -109,6 +109,7 @@ final class ChainQueue: WorkerClient {
     var count = 0
     var visits = 0
     let segments = state.segments
+    let resubmissions = state.resubmissions
     // A thousand heads of one long table are a thousand times its pieces: a guest gets so much memory and time and no more.
     let most = max(4 * (state.vring?.ring.size ?? 0), ChainQueue.maxHeld)
     while count < ChainQueue.burst, visits < PacketBurst.maxVisits, state.inFlight == 0 || state.held < most,
@@ -128,8 +129,8 @@ final class ChainQueue: WorkerClient {
       count += 1
       device.process(Chain(request), queue: index)
     }
-    // Nothing comes back of what a broken ring had still to do.
-    if state.isDraining, let fault = state.vring?.ring.fault, fault != .none { drained.signal() }
+    // Nothing comes back of what is found broken, or waits for a translation: that stays in the record.
+    if state.isDraining && resubmissions > 0 && state.resubmissions == 0 { drained.signal() }
     return count
   }
 

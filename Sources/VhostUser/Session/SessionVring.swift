@@ -166,7 +166,7 @@ struct SessionVring {
   /// Stops the ring; it can be started again from where it stands.
   mutating func stop() {
     if let started { nextAvail = started.state.nextAvail }
-    (isStarted, started, waiting) = (false, nil, nil)
+    (isStarted, started, waiting, inflight) = (false, nil, nil, nil)
   }
 
   /// Takes over where a device says that it stands.

@@ -18,8 +18,8 @@ extension DeviceRing {
     inflight = tracker
   }
 
-  /// How many chains are still to be fetched again; 0 for a broken ring.
-  package var resubmissions: Int { fault == .none ? inflight?.pending.count ?? 0 : 0 }
+  /// How many chains are still to be fetched again; 0 for a ring that is broken, or waits for a translation.
+  package var resubmissions: Int { fault == .none && miss == nil ? inflight?.pending.count ?? 0 : 0 }
 
   /// Why chains that are fetched are noted in vain, in words; nil while they are not.
   package var recordLoss: String? { inflight?.queue.record.loss }
@@ -30,7 +30,7 @@ extension DeviceRing {
     _ inflight: any InflightTracker, _ recorded: InflightChain, _ area: A, into segments: SegmentList,
     memory: MemoryView, outstanding: Int
   ) -> Chain? {
-    guard fault == .none else { return nil }
+    guard fault == .none, miss == nil else { return nil }
     var memory = memory
     var chain = ChainWalk()
     segments.truncate(to: 0)
@@ -49,7 +49,7 @@ extension DeviceRing {
     }
     if reason == .none && outstanding + chain.descriptors > area.size { reason = .chainLoop }
     guard reason == .none else {
-      fault = reason
+      hold(reason, memory)
       return nil
     }
     inflight.pending.removeLast()

@@ -96,7 +96,7 @@ struct SessionInflightTests {
     let (good, file) = try make(&state, 2, 64)
     _ = try state.apply(.setInflightFD(good, descriptor: file))
     let record = state.inflight
-    let null = OwnedFD(adopting: try FileDescriptor.open("/dev/null", .readWrite))
+    let null = OwnedFD(adopting: try unsafe FileDescriptor.open("/dev/null", .readWrite))
     for (size, offset, file) in [
       (good.size - 1, 0, file), (0, 0, file), (good.size, 64, file), (good.size, 8, file), (good.size, 1 << 40, file),
       (good.size, 0, null), (good.size, 0, try EventFD.make()),

@@ -18,7 +18,7 @@ struct InflightBench {
   let features: Features
   let memory: TestMemory
   var queue: InflightQueue
-  private let area: RingMemory
+  let area: RingMemory
   private let segments = SegmentList()
   var guest: Guest
 

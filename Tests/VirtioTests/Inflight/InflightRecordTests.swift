@@ -45,7 +45,7 @@ import Testing
     #expect(refusal(3904, 256, file)?.contains("ends behind its file") == true)
     #expect(refusal(8, 256, file)?.contains("not a multiple of 64") == true)
     #expect(refusal(UInt64(Int64.max) - 63, 256, file) != nil)
-    let null = try FileDescriptor.open("/dev/null", .readWrite)
+    let null = try unsafe FileDescriptor.open("/dev/null", .readWrite)
     defer { try? null.close() }
     #expect(refusal(0, 256, null)?.contains("not memfd") == true)
   }
@@ -251,6 +251,24 @@ import Testing
       #expect(next.fault == fault && again.count == (fault == .none ? 1 : 0))
       #expect(next.resubmissions == 0)
     }
+  }
+
+  @Test(
+    "A recorded chain that the guest's IOMMU is not known to translate waits, and keeps nobody waiting",
+    arguments: rings)
+  func untranslated(_ ring: RingCase) throws {
+    var bench = try InflightBench(ring, start: ring.start, features: .accessPlatform)
+    var device = try bench.device()
+    bench.post(upTo: 2, [2])
+    _ = bench.fetchAll(&device)
+    var next = try bench.device()
+    #expect(next.resubmissions == 2)
+    let nothing = GuestMemory.empty
+    let chain = next.fetchChain(into: SegmentList(), memory: nothing.addressMap.view, outstanding: 0)
+    #expect(chain == nil && next.miss != nil && next.fault == .none && next.resubmissions == 0)
+    next.move(to: bench.area)
+    #expect(next.resubmissions == 2)
+    #expect(bench.numbers(bench.fetchAll(&next)) == [0, 1])
   }
 
   @Test("Chains that share descriptors are more than the ring has", arguments: rings)
