@@ -36,6 +36,12 @@ internal import CLinux
   }
 
   @inline(never) private mutating func search(_ address: UInt64) -> UnsafePointer<Entry>? {
+    // Whoever goes through memory comes to the next one.
+    let next = last &+ 1
+    if next < count, unsafe address >= entries[next].start, unsafe address < entries[next].end {
+      last = next
+      return unsafe entries + next
+    }
     var low = 0
     var high = count
     while low < high {
