@@ -128,6 +128,9 @@ int clinux_pin(const int *cpus, int count);
 int clinux_allowed_cpus(int *cpus, int capacity);
 /// Names the calling thread (15 bytes at most are kept).
 void clinux_name_thread(const char *name);
+/// A write of the calling thread to a pipe or socket that nobody reads is an error from now on (EPIPE), and not the end of
+/// the process (SIGPIPE).
+void clinux_take_broken_pipes_as_errors(void);
 /// membarrier(2), private expedited. The first makes the process ready for it. Both return 0 or -errno.
 int clinux_membarrier_register(void);
 int clinux_membarrier(void);

@@ -37,6 +37,8 @@ package final class PinnedThread: Sendable {
         guard let argument = unsafe argument else { return nil }
         let start = unsafe Unmanaged<Start>.fromOpaque(argument).takeRetainedValue()
         unsafe clinux_name_thread(start.name)
+        // What a peer has sent may be a pipe whose other end it closes, whether or not the application ignores SIGPIPE.
+        clinux_take_broken_pipes_as_errors()
         if !start.cpus.isEmpty {
           _ = unsafe start.cpus.withUnsafeBufferPointer { unsafe clinux_pin($0.baseAddress, CInt($0.count)) }
         }

@@ -93,6 +93,20 @@ struct DeviceActionTests {
     #expect(try world.frontEnd.ask(.checkDeviceState) == 0)
   }
 
+  @Test("A front-end that reads no state is an error of the check, and not the end of a process that minds SIGPIPE")
+  func saveUnread() throws {
+    // What tests run in may ignore it.
+    let before = unsafe signal(SIGPIPE, SIG_DFL)
+    defer { _ = unsafe signal(SIGPIPE, before) }
+    let world = try CapableWorld(running: false)
+    world.engine.state = [1, 2, 3]
+    let pipe = try FileDescriptor.pipe()
+    try pipe.readEnd.close()
+    #expect(try transfer(.save, through: pipe.writeEnd.rawValue, world) == 1 << 8)
+    try pipe.writeEnd.close()
+    #expect(try world.frontEnd.ask(.checkDeviceState) == 1)
+  }
+
   @Test("A state that was loaded is the device's after the check, which waits for its end")
   func load() throws {
     let world = try CapableWorld(running: false)
