@@ -91,7 +91,8 @@ let package = Package(
 
     // Tests, one target a module.
     .testTarget(
-      name: "VirtioTests", dependencies: ["CLinux", "Virtio", "MemoryTestSupport", "NetTestSupport", system],
+      name: "VirtioTests",
+      dependencies: ["CLinux", "Virtio", "DocumentTestSupport", "MemoryTestSupport", "NetTestSupport", system],
       swiftSettings: settings),
     .testTarget(name: "VDPATests", dependencies: ["CLinux", "Virtio", "VDPA", system], swiftSettings: settings),
     .testTarget(
@@ -103,8 +104,8 @@ let package = Package(
     .testTarget(
       name: "VhostUserTests",
       dependencies: [
-        "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "FrontEndTestSupport",
-        "MemoryTestSupport", system, logging,
+        "CLinux", "Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine", "DocumentTestSupport",
+        "FrontEndTestSupport", "MemoryTestSupport", system, logging,
       ],
       swiftSettings: settings),
     .testTarget(
@@ -134,6 +135,7 @@ let package = Package(
     .target(
       name: "MemoryTestSupport", dependencies: ["CLinux", "Virtio", system], path: "Tests/MemoryTestSupport",
       swiftSettings: settings),
+    .target(name: "DocumentTestSupport", path: "Tests/DocumentTestSupport", swiftSettings: settings),
     .target(name: "NetTestSupport", path: "Tests/NetTestSupport", swiftSettings: settings),
     .target(name: "DiscoveryTestSupport", path: "Tests/DiscoveryTestSupport", swiftSettings: settings),
   ],
