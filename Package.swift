@@ -10,8 +10,8 @@ let settings: [SwiftSetting] = [
   .enableUpcomingFeature("MemberImportVisibility"),
 ]
 
-/// Set by scripts/fuzz: what parses guest memory is built with libFuzzer's coverage and the address sanitizer, the shims
-/// that it takes from CLinux included, and there is one more program. Without it nothing here is any different.
+/// Set by scripts/fuzz: what parses guest memory and messages is built with libFuzzer's coverage and the address sanitizer,
+/// the shims that it takes from CLinux included, and there is one more program. Without it nothing here is any different.
 let isFuzzing = Context.environment["VDPA_FUZZ"] != nil
 let fuzzed: [SwiftSetting] =
   settings
@@ -48,9 +48,9 @@ let package = Package(
     .target(name: "CUring", cSettings: [.define("_GNU_SOURCE")], linkerSettings: [.linkedLibrary("uring")]),
     .systemLibrary(name: "CUdev", pkgConfig: "libudev", providers: [.apt(["libudev-dev"])]),
     .target(name: "Virtio", dependencies: ["CLinux", system], swiftSettings: fuzzed),
-    .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: settings),
+    .target(name: "VDPA", dependencies: ["CLinux", "Virtio", system, logging], swiftSettings: fuzzed),
     .target(name: "Datapath", dependencies: ["CLinux", "CUring", "Virtio", "VDPA", system], swiftSettings: fuzzed),
-    .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: settings),
+    .target(name: "VhostUser", dependencies: ["CLinux", "Virtio", "VDPA", system, logging], swiftSettings: fuzzed),
     .target(name: "Discovery", dependencies: ["CPCI", "CUdev", system], swiftSettings: settings),
     .target(
       name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
@@ -149,8 +149,9 @@ if isFuzzing {
     .target(name: "CFuzzer", path: "Fuzz/CFuzzer"),
     // Without coverage: its own branches are not what is looked for.
     .executableTarget(
-      name: "ring-fuzzer", dependencies: ["CFuzzer", "CLinux", "Virtio", "VDPA", "Datapath", system],
-      path: "Fuzz/ring-fuzzer", swiftSettings: settings + sanitized,
+      name: "vdpa-fuzzer",
+      dependencies: ["CFuzzer", "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", system, logging],
+      path: "Fuzz/vdpa-fuzzer", swiftSettings: settings + sanitized,
       linkerSettings: [
         .unsafeFlags(["-sanitize=fuzzer,address", "-use-ld=lld", "-Xlinker", "--wrap=mmap"])
       ]),

@@ -21,6 +21,16 @@ size_t cfuzzer_first_difference(const void *one, const void *other, size_t lengt
 /// The CPU time of the calling thread.
 uint64_t cfuzzer_thread_nanoseconds(void);
 
+/// How many descriptors this process has, or -errno.
+int cfuzzer_descriptors(void);
+
+/// Whether anybody has mapped a memfd so that it can be written: 1 or 0, after which nobody can any more; or -errno.
+int cfuzzer_is_mapped(int file);
+
+/// From now on mappings have no inaccessible address space around them, which unmapping does not give back: for a target
+/// that maps and unmaps over and over.
+void cfuzzer_map_without_guards(void);
+
 /// A store of one byte to memory that another thread accesses at the same time.
 static inline void cfuzzer_store_u8(void *p, uint8_t v) { __atomic_store_n((uint8_t *)p, v, __ATOMIC_RELAXED); }
 

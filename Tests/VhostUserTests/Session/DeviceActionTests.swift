@@ -96,8 +96,8 @@ struct DeviceActionTests {
   @Test("A front-end that reads no state is an error of the check, and not the end of a process that minds SIGPIPE")
   func saveUnread() throws {
     // What tests run in may ignore it.
-    let before = unsafe signal(SIGPIPE, SIG_DFL)
-    defer { _ = unsafe signal(SIGPIPE, before) }
+    let before = signal(SIGPIPE, SIG_DFL)
+    defer { _ = signal(SIGPIPE, before) }
     let world = try CapableWorld(running: false)
     world.engine.state = [1, 2, 3]
     let pipe = try FileDescriptor.pipe()

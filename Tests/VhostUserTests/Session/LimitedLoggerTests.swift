@@ -18,12 +18,7 @@ struct LimitedLoggerTests {
       get { metadata[key] }
       set { metadata[key] = newValue }
     }
-    func log(
-      level: Logger.Level, message: Logger.Message, metadata: Logger.Metadata?, source: String, file: String,
-      function: String, line: UInt
-    ) {
-      lines.all.withLock { $0.append("\(message)") }
-    }
+    func log(event: LogEvent) { lines.all.withLock { $0.append("\(event.message)") } }
   }
 
   @Test("A burst is written, then no more than one a second, and how many were left out; a device's failure always is")

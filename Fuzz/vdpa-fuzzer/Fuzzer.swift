@@ -2,8 +2,8 @@ internal import CFuzzer
 internal import Glibc
 internal import SystemPackage
 
-/// The program: `ring-fuzzer TARGET [--seeds FOLDER | options and folders of libFuzzer]`, or `--list`.
-enum RingFuzzer {
+/// The program: `vdpa-fuzzer TARGET [--seeds FOLDER | options and folders of libFuzzer]`, or `--list`.
+enum Fuzzer {
   /// What can be fuzzed: how to make it, and inputs to begin with: what correct peers do, and one for each rule that they
   /// can break.
   private struct Entry {
@@ -29,14 +29,16 @@ enum RingFuzzer {
       },
       Entry(name: "offload", seeds: OffloadTarget.seeds) { OffloadTarget() },
       Entry(name: "echo", seeds: EchoTarget.seeds) { EchoTarget() },
+      Entry(name: "codec", seeds: CodecTarget.seeds) { try CodecTarget() },
+      Entry(name: "session", seeds: SessionTarget.seeds) { try SessionTarget() },
       Entry(name: "control", seeds: ControlTarget.seeds) { try ControlTarget() },
     ]
   }
 
   private static let usage = """
-    usage: ring-fuzzer --list
-           ring-fuzzer TARGET --seeds FOLDER
-           ring-fuzzer TARGET [options, folders and files of libFuzzer]
+    usage: vdpa-fuzzer --list
+           vdpa-fuzzer TARGET --seeds FOLDER
+           vdpa-fuzzer TARGET [options, folders and files of libFuzzer]
     """
 
   // libFuzzer calls a C function, which has no context.
@@ -51,15 +53,17 @@ enum RingFuzzer {
       return 0
     }
     guard let entry = entries.first(where: { $0.name == arguments[1] }) else {
-      return complain("ring-fuzzer: no target \(arguments[1]); there are \(names.joined(separator: ", "))")
+      return complain("vdpa-fuzzer: no target \(arguments[1]); there are \(names.joined(separator: ", "))")
     }
     if arguments.count > 2 && arguments[2] == "--seeds" {
       return arguments.count == 4 ? write(entry.seeds, to: arguments[3]) : complain(usage)
     }
+    // libFuzzer does not mind this one, and would end without a word.
+    signal(SIGPIPE) { _ in abort() }
     do {
       unsafe target = try entry.make()
     } catch {
-      return complain("ring-fuzzer: \(entry.name) cannot be set up: \(error)")
+      return complain("vdpa-fuzzer: \(entry.name) cannot be set up: \(error)")
     }
     return fuzz(arguments[0], Array(arguments[2...]))
   }
@@ -78,7 +82,7 @@ enum RingFuzzer {
           permissions: [.ownerReadWrite, .groupRead, .otherRead])
         try file.closeAfter { _ = try file.writeAll(seed.bytes) }
       } catch {
-        return complain("ring-fuzzer: \(path) cannot be written: \(error)")
+        return complain("vdpa-fuzzer: \(path) cannot be written: \(error)")
       }
     }
     return 0
@@ -92,7 +96,7 @@ enum RingFuzzer {
       var start = buffer.baseAddress
       return unsafe LLVMFuzzerRunDriver(&count, &start) { data, size in
         let bytes = unsafe UnsafeBufferPointer(start: data, count: size)
-        unsafe RingFuzzer.target?.run(FuzzInput(bytes.span))
+        unsafe Fuzzer.target?.run(FuzzInput(bytes.span))
         return 0
       }
     }

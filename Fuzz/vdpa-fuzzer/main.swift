@@ -1,3 +1,3 @@
 internal import Glibc
 
-exit(RingFuzzer.run())
+exit(Fuzzer.run())
