@@ -60,6 +60,41 @@ import Virtio
     ends(before, keeper)
   }
 
+  @Test(
+    "Behind an IOMMU, what was in flight waits for its translations; a ring that is stopped meanwhile leaves it in the record",
+    arguments: [[.version1, .accessPlatform], [.version1, .accessPlatform, .packedRing]] as [Features])
+  func translated(features: Features) throws {
+    let keeper = KeepingDevice()
+    let guest = try ChainGuest(keeper, features: features, hasRecord: true)
+    defer { guest.end() }
+    for i in 0..<3 { _ = guest.post([UInt8(i)], room: 1) }
+    guest.kick()
+    try #require(keeper.wait(for: 3))
+    let region = guest.memory.regions[0]
+    let whole = try guest.memory.behindIOMMU(true).translating(
+      region.guestAddress, size: region.size, to: region.guestAddress, in: .guest, for: .readWrite)
+    let part = whole.withdrawing(0x1_8000, size: 0x1000)
+    guest.memory = part
+    let before = try guest.takeOver(by: Echo())
+    let reports: [DeviceReport] = [
+      .requestsResubmitted(index: 0, count: 3),
+      .translationMissing(index: 0, miss: .init(address: 0x1_8000, access: .read)),
+    ]
+    for _ in 0..<20_000 where guest.reports.all.count < 2 { usleep(500) }
+    // In either order: the worker and whoever configures are two.
+    #expect(guest.reports.all.count == 2 && Set(guest.reports.all) == Set(reports))
+    _ = try guest.device.close()
+    #expect(guest.drivers[0].outstanding == 3)
+    try guest.configure()
+    for _ in 0..<20_000 where guest.reports.all.count < 4 { usleep(500) }
+    #expect(Set(guest.reports.all.dropFirst(2)) == Set(reports))
+    // Taking something else away waits for none of them.
+    try guest.device.memoryChanged(from: part, to: part.withdrawing(0x1_f000, size: 0x1000))
+    try guest.device.memoryChanged(from: part, to: whole)
+    #expect(try guest.collect(3).map(\.written) == [[0], [1], [2]])
+    ends(before, keeper)
+  }
+
   @Test("A record that no back-end has written is an error that names the ring, and the ring is not served")
   func foreign() throws {
     let keeper = KeepingDevice()

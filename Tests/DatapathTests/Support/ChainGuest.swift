@@ -19,7 +19,7 @@ final class ChainGuest {
   private(set) var engine: SoftwareEngine
   private(set) var device: any Device
   /// What the device is given.
-  private(set) var memory: GuestMemory
+  var memory: GuestMemory
   /// The same memory as the guest itself sees it.
   private let own: GuestMemory
   private let file: OwnedFD
