@@ -153,6 +153,32 @@ struct IOMMUTests {
     #expect(world.socket.status.isReady)
   }
 
+  @Test("What was taken away is not written any more, though the ring had it before", arguments: formats)
+  func notWritten(format: RingLayout.Format) throws {
+    let world = try World()
+    let vm = try IOMMUFrontEnd(path: world.path, format: format)
+    try vm.update(Guest.guestBase, size: vm.guest.size)
+    try vm.start(vm.guest.rings)
+    let (receive, transmit) = (vm.guest.rings[0], vm.guest.rings[1])
+    let pattern = [UInt8](repeating: 0xa5, count: Int(IOMMUFrontEnd.page))
+    for round in 0..<20 {
+      let posted = try (0..<3).map { _ in try vm.guest.postEmpty(receive) }
+      let page = posted[0] & ~(IOMMUFrontEnd.page - 1)
+      try vm.invalidate(page)
+      vm.guest.write(pattern, at: page)
+      for i in 0..<3 { try vm.guest.postPacket(transmit, Self.payload(round + i)) }
+      #expect(try vm.nextMiss() == .init(address: posted[0], access: .write))
+      #expect(vm.guest.read(page, count: pattern.count) == pattern)
+      try vm.update(page)
+      for i in 0..<3 {
+        let packet = try #require(try vm.guest.take(from: receive))
+        let bytes = vm.guest.read(packet.address, count: Int(packet.length))
+        #expect(Array(bytes.dropFirst(12)) == Self.payload(round + i))
+        #expect(try vm.guest.take(from: transmit) != nil)
+      }
+    }
+  }
+
   @Test(
     "A ring that loses a part waits where it stands, stops there, and goes on when it has all of them again",
     arguments: formats)
