@@ -171,7 +171,8 @@ extension RequestRule {
       }
       return .sendRARP(address)
     },
-    RequestRule(.postcopyAdvise, answer: .payload, negotiated: .pageFault, legal: .suspended) { _, _ in .postcopyAdvise },
+    RequestRule(.postcopyAdvise, answer: .payload, negotiated: .pageFault, legal: .suspended) { _, _ in .postcopyAdvise
+    },
     RequestRule(.postcopyListen, negotiated: .pageFault, legal: .suspended) { _, _ in .postcopyListen },
     RequestRule(.postcopyEnd, answer: .result, negotiated: .pageFault) { _, _ in .postcopyEnd },
     RequestRule(
