@@ -183,6 +183,9 @@ final class ChainQueue: WorkerClient {
   /// Who serves it.
   private var worker: Worker { home.withLock { $0 } }
 
+  /// Says whether a turn may take as long as pages of memory need to arrive.
+  func mayTakeLong(_ mayTakeLong: Bool) { ownership.mayTakeLong(mayTakeLong) }
+
   /// Has another worker serve the queue from now on; the one that does stands still or has nothing to do.
   func serve(by worker: Worker) throws {
     let old = home.withLock { home in

@@ -53,6 +53,8 @@ final class SoftwareChainDevice: Device {
   // MARK: Operations
 
   func configure(_ setup: DeviceSetup) throws {
+    // What could not be closed when an earlier try failed.
+    if memory != nil { _ = try close() }
     features = setup.features
     memory = setup.memory
     observer = setup.observer
@@ -124,9 +126,11 @@ extension SoftwareChainDevice: PostcopyServing {
     try postcopyHome.enter { worker in
       for queue in queues { try queue.serve(by: worker) }
     }
+    for queue in queues { queue.mayTakeLong(true) }
   }
 
   func endPostcopy() throws {
+    for queue in queues { queue.mayTakeLong(false) }
     try postcopyHome.leave {
       for (i, queue) in queues.enumerated() { try queue.serve(by: worker(i)) }
     }

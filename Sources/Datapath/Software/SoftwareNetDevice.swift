@@ -118,6 +118,8 @@ final class SoftwareNetDevice: Device {
   // MARK: Operations
 
   func configure(_ setup: DeviceSetup) throws {
+    // What could not be closed when an earlier try failed.
+    if begun > 0 { _ = try close() }
     features = setup.features
     memory = setup.memory
     observer = setup.observer
@@ -252,11 +254,21 @@ extension SoftwareNetDevice: PostcopyServing {
     try postcopyHome.enter { worker in
       for pair in pairs { try pair.serve(by: worker) }
     }
+    mayTakeLong(true)
   }
 
   func endPostcopy() throws {
+    mayTakeLong(false)
     try postcopyHome.leave {
       for (i, pair) in pairs.enumerated() { try pair.serve(by: worker(i)) }
+    }
+  }
+}
+
+extension SoftwareNetDevice {
+  private func mayTakeLong(_ mayTakeLong: Bool) {
+    for pair in pairs {
+      for vring in [pair.receive, pair.transmit] { vring.ownership.mayTakeLong(mayTakeLong) }
     }
   }
 }

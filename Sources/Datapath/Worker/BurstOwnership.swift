@@ -15,6 +15,15 @@ internal import VDPA
   // Behind a pointer, because a stored property costs the run time's exclusivity check, which knows nothing of this.
   nonisolated(unsafe) private let state: UnsafeMutablePointer<State>
   private let changing = Mutex(())
+  /// How long to wait for a burst to end, in milliseconds.
+  private let patience = Atomic<Int>(BurstOwnership.usualPatience)
+  private static var usualPatience: Int { 2000 }
+
+  /// Says whether a burst may take as long as pages of memory need to arrive. Whoever brings them decides how long that
+  /// is; when they go, nothing is waited for any more.
+  func mayTakeLong(_ mayTakeLong: Bool) {
+    patience.store(mayTakeLong ? 24 * 3600 * 1000 : BurstOwnership.usualPatience, ordering: .relaxed)
+  }
 
   init(_ state: consuming sending State) {
     unsafe words = .allocate(capacity: 32)
@@ -75,15 +84,16 @@ internal import VDPA
   ///
   /// - Parameters:
   ///   - name: What the error calls the state.
-  ///   - deadline: How long to wait for the burst that runs, in milliseconds.
+  ///   - deadline: How long to wait for the burst that runs, in milliseconds; nil for as long as usual.
   /// - Throws: ``DatapathError`` `stuck`, when it has not ended by then. The state then stays closed: whoever is in it
   ///   may still use what it refers to, and nobody enters it until a later change has found it left.
   func exclusively<Result>(
-    _ name: @autoclosure () -> String, deadline: Int = 2000, _ body: (inout State) throws -> Result
+    _ name: @autoclosure () -> String, deadline: Int? = nil, _ body: (inout State) throws -> Result
   ) throws -> Result {
     try changing.withLock { _ in
       unsafe clinux_store_u32(words + 16, 1)
       ProcessBarrier.heavy()
+      let deadline = deadline ?? patience.load(ordering: .relaxed)
       let end = MonotonicClock.nanoseconds &+ UInt64(deadline) &* 1_000_000
       while unsafe clinux_load_acquire_u32(words) != 0 {
         let now = MonotonicClock.nanoseconds

@@ -193,7 +193,10 @@ final class Session: Sendable {
     operation { result in
       if loop.isCurrent { finish(result) } else { loop.run { finish(result) } }
     }
-    if state.value.isBusy && state.value.end == nil { connection.pauseReading() }
+    if state.value.isBusy && state.value.end == nil {
+      // The operation may wait for a page that only the front-end can bring.
+      connection.pauseReading(noticingHangUp: state.value.protocolState.isArriving)
+    }
   }
 
   private func idle() {

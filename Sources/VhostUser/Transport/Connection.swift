@@ -35,6 +35,8 @@ package final class Connection: Sendable {
     var parser: MessageParser
     var outgoing: [Outgoing] = []
     var isPaused = false
+    /// Whether a hang-up is to be noticed although nothing is read.
+    var noticesHangUp = false
     var registration: EventLoop.Registration?
     var interest: Epoll.Interest = []
     var onMessage: MessageHandler?
@@ -89,14 +91,19 @@ package final class Connection: Sendable {
 
   /// Delivers no further message until `resumeReading`. That the peer has gone is not noticed meanwhile, unless there
   /// is something to send.
-  package func pauseReading() {
+  ///
+  /// - Parameter noticingHangUp: Whether it is to be noticed, for somebody waits for the peer in another way. What it sent
+  ///   before is then lost.
+  package func pauseReading(noticingHangUp: Bool = false) {
     state.value.isPaused = true
+    state.value.noticesHangUp = noticingHangUp
     updateInterest()
   }
 
   /// Delivers messages again.
   package func resumeReading() {
     state.value.isPaused = false
+    state.value.noticesHangUp = false
     updateInterest()
   }
 
@@ -136,6 +143,7 @@ package final class Connection: Sendable {
 
   private func ready() {
     flush()
+    if state.value.isPaused && state.value.noticesHangUp && isHungUp { return close(gone(nil)) }
     receive()
   }
 
@@ -191,6 +199,8 @@ package final class Connection: Sendable {
     guard let socket = state.value.socket, state.value.onMessage != nil else { return }
     var wanted: Epoll.Interest = state.value.isPaused ? [] : .readable
     if !state.value.outgoing.isEmpty { wanted.insert(.writable) }
+    // Hang-ups are reported whatever is asked for; once, so that the loop does not spin.
+    if wanted.isEmpty && state.value.noticesHangUp { wanted = .edgeTriggered }
     guard wanted != state.value.interest else { return }
     state.value.interest = wanted
     do throws(Errno) {
