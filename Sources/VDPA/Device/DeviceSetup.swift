@@ -56,6 +56,12 @@ public enum DeviceReport: Sendable, Hashable {
   /// Guest memory is gone under the device: nothing that is read from it or written to it means anything any more, and
   /// the connection has to end. The reason names the region and says what to do.
   case memoryLost(reason: String)
+  /// The device has an object that others may use now, by a UUID of 16 bytes (RFC 4122).
+  case sharedObjectAdded(uuid: [UInt8])
+  /// It has it no more.
+  case sharedObjectRemoved(uuid: [UInt8])
+  /// The device wants an object of another one; the answer comes to ``SharedObjects/sharedObjectFound(_:_:)``.
+  case sharedObjectWanted(uuid: [UInt8])
   /// The device has failed and serves nothing any more.
   case failed(reason: String)
 }

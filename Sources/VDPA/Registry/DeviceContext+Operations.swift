@@ -150,6 +150,11 @@ extension DeviceContext {
     use("sharedObject", \.sharedObjects, "shared objects", completion) { $0.sharedObject(uuid) }
   }
 
+  /// Hands the device an object that it wanted (``SharedObjects/sharedObjectFound(_:_:)``).
+  public func sharedObjectFound(_ uuid: [UInt8], _ object: OwnedFD?, completion: @escaping Completion<Void>) {
+    use("sharedObjectFound", \.sharedObjects, "shared objects", completion) { $0.sharedObjectFound(uuid, object) }
+  }
+
   /// Uses a capability; an error where this device lacks it.
   private func use<Capability, Value: Sendable>(
     _ name: String, _ path: any KeyPath<DeviceCapabilities, Capability?> & Sendable, _ what: String,

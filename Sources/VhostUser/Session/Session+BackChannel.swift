@@ -32,6 +32,30 @@ extension Session {
     channel.start()
   }
 
+  // MARK: Shared objects
+
+  /// Tells the front-end of an object. Nothing is told of what has no UUID.
+  func tell(of uuid: [UInt8], _ message: (SharedObjectPayload) -> BackendMessage) {
+    guard uuid.count == SharedObjectPayload.byteCount else { return }
+    sendBack(message(SharedObjectPayload(bytes: uuid)))
+  }
+
+  /// Asks the front-end for an object, and hands it to the device.
+  func lookUp(_ uuid: [UInt8]) {
+    guard uuid.count == SharedObjectPayload.byteCount else { return found(uuid, nil) }
+    sendBack(.sharedObjectLookup(SharedObjectPayload(bytes: uuid))) { [self] answer in
+      // With a number other than 0 there is none, whatever came along.
+      let isThere = answer?.payload == [UInt8](repeating: 0, count: 8)
+      found(uuid, isThere ? answer?.descriptors.first : nil)
+    }
+  }
+
+  private func found(_ uuid: [UInt8], _ object: OwnedFD?) {
+    device.sharedObjectFound(uuid, object) { [log] result in
+      if case .failure(let error) = result { log.failure("\(error)") }
+    }
+  }
+
   /// Ends what was begun for the front-end that has gone.
   func closeBackChannel() {
     for watched in state.value.inbandCalls.values { loop.cancel(watched.registration) }

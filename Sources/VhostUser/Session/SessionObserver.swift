@@ -40,6 +40,9 @@ extension Session {
       let error = VhostUserError(.memoryLost, reason)
       log.error("\(error)")
       stop(error)
+    case .sharedObjectAdded(let uuid): tell(of: uuid) { .sharedObjectAdd($0) }
+    case .sharedObjectRemoved(let uuid): tell(of: uuid) { .sharedObjectRemove($0) }
+    case .sharedObjectWanted(let uuid): lookUp(uuid)
     case .failed(let reason):
       deviceFailed(
         VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))

@@ -1,4 +1,5 @@
 import FrontEndTestSupport
+import Glibc
 import SystemPackage
 import Testing
 import VDPA
@@ -108,6 +109,40 @@ struct BackChannelTests {
       #expect(try !world.frontEnd.tell(.setBackendRequestFD, descriptors: [descriptor]))
     }
     #expect(world.socket.status.isReady)
+  }
+
+  // MARK: Shared objects
+
+  @Test("Objects that come and go are told by their UUID; one that is wanted is asked for, and handed over or not")
+  func sharedObjects() throws {
+    let world = try CapableWorld(negotiating: CapableWorld.protocolFeatures.subtracting(.hostNotifier))
+    let channel = try world.openBackChannel()
+    func uuid(_ first: UInt8) -> [UInt8] { [first] + [UInt8](repeating: 7, count: 15) }
+    world.engine.report(.sharedObjectAdded(uuid: uuid(1)))
+    world.engine.report(.sharedObjectRemoved(uuid: uuid(2)))
+    // What has no UUID is not told.
+    world.engine.report(.sharedObjectAdded(uuid: [1]))
+    for first in [UInt8(3), 4] { world.engine.report(.sharedObjectWanted(uuid: uuid(first))) }
+    guard case .sharedObjectAdd(let added) = try #require(try channel.next()).message,
+      case .sharedObjectRemove(let removed) = try #require(try channel.next()).message
+    else {
+      Issue.record("objects are told in another way")
+      return
+    }
+    #expect(added.bytes == uuid(1) && removed.bytes == uuid(2))
+    let object = try EventFD.make()
+    for (value, first) in [(UInt64(0), UInt8(3)), (1, 4)] {
+      let (message, header) = try #require(try channel.next())
+      guard case .sharedObjectLookup(let wanted) = message else {
+        Issue.record("\(message)")
+        return
+      }
+      #expect(wanted.bytes == uuid(first) && header.flags.contains(.needReply))
+      try channel.answer(header, value, descriptors: [object])
+    }
+    let deadline = ContinuousClock.now + .seconds(10)
+    while world.engine.told.last != "found 4: nothing" && ContinuousClock.now < deadline { usleep(1000) }
+    #expect(Array(world.engine.told.suffix(2)) == ["found 3: an eventfd", "found 4: nothing"])
   }
 
   // MARK: Doorbells

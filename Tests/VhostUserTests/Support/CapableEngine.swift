@@ -92,5 +92,8 @@ final class CapableEngine: Engine, EngineDriver {
       engine.record.withLock { $0.state = bytes }
     }
     func sharedObject(_ uuid: [UInt8]) -> OwnedFD? { uuid.first == 1 ? engine.page : nil }
+    func sharedObjectFound(_ uuid: [UInt8], _ object: OwnedFD?) {
+      engine.note("found \(uuid[0]): \(object.map { $0.isEventFD ? "an eventfd" : "a file" } ?? "nothing")")
+    }
   }
 }

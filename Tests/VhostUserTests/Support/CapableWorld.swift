@@ -107,7 +107,7 @@ final class BackChannelPeer {
   }
 
   /// Answers a request.
-  func answer(_ header: MessageHeader, _ value: UInt64) throws {
-    _ = try StreamSocket.send(socket, Reply.value(value, to: header).encoded[...], descriptors: [])
+  func answer(_ header: MessageHeader, _ value: UInt64, descriptors: [OwnedFD] = []) throws {
+    _ = try StreamSocket.send(socket, Reply.value(value, to: header).encoded[...], descriptors: descriptors)
   }
 }
