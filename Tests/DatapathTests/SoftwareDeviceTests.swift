@@ -16,6 +16,30 @@ private struct Reverser: SoftwareDevice {
   }
 }
 
+/// A device that counts its chains, and takes the count along.
+private final class Counter: SoftwareDevice, StateTransfer {
+  private struct Refusal: Error {}
+
+  let type = DeviceType.entropy
+  private let count = Mutex<UInt8>(0)
+  var stateTransfer: (any StateTransfer & Sendable)? { self }
+
+  func process(_ chain: consuming Chain, queue: Int) {
+    chain.write(
+      [
+        count.withLock { count in
+          count += 1
+          return count
+        }
+      ], at: 0)
+  }
+  func saveState() throws -> [UInt8] { [count.withLock { $0 }] }
+  func loadState(_ bytes: [UInt8]) throws {
+    guard bytes.count == 1 else { throw Refusal() }
+    count.withLock { $0 = bytes[0] }
+  }
+}
+
 @Suite struct SoftwareDeviceTests {
   static let formats: [Features] = [
     [.version1, .indirectDescriptors], [.version1, .packedRing, .indirectDescriptors],
@@ -54,6 +78,28 @@ private struct Reverser: SoftwareDevice {
     // QEMU would accept it, and never say DRIVER_OK.
     #expect(!attributes.protocolFeatures.contains(.status))
     #expect(guest.device.capabilities.configuration?.bytes == [1, 2, 3])
+  }
+
+  @Test("A device with a state of its own offers to move it, and goes on with one that was moved; others offer nothing")
+  func state() throws {
+    let source = try ChainGuest(Counter(), features: [.version1])
+    let target = try ChainGuest(Counter(), features: [.version1])
+    let other = try ChainGuest(Reverser(), features: [.version1])
+    defer { for guest in [source, target, other] { guest.end() } }
+    #expect(source.device.attributes.protocolFeatures.contains(.deviceState))
+    #expect(!other.device.attributes.protocolFeatures.contains(.deviceState))
+    #expect(other.device.capabilities.stateTransfer == nil)
+    func next(_ guest: ChainGuest) throws -> [UInt8] {
+      _ = try #require(guest.post([], room: 1))
+      guest.kick()
+      return try #require(try guest.collect(1).first).written
+    }
+    for i in UInt8(1)...3 { #expect(try next(source) == [i]) }
+    let saved = try #require(source.device.capabilities.stateTransfer).saveState()
+    try #require(target.device.capabilities.stateTransfer).loadState(saved)
+    #expect(try next(target) == [4])
+    #expect(throws: (any Error).self) { try target.device.capabilities.stateTransfer?.loadState([]) }
+    #expect(try next(target) == [5])
   }
 
   @Test(

@@ -38,6 +38,7 @@ final class SoftwareChainDevice: Device {
     // vring is the last), so that one that waits for it would never start.
     if device.type == .block { protocolFeatures.insert(.status) }
     if !device.configuration.isEmpty { protocolFeatures.insert(.configuration) }
+    if device.stateTransfer != nil { protocolFeatures.insert(.deviceState) }
     attributes = DeviceAttributes(
       type: device.type, features: device.features.union(DeviceRing.features).union(.accessPlatform),
       protocolFeatures: protocolFeatures,
@@ -47,7 +48,8 @@ final class SoftwareChainDevice: Device {
   var capabilities: DeviceCapabilities {
     DeviceCapabilities(
       vringControl: self, configuration: device.configuration.isEmpty ? nil : self,
-      statistics: ChainStatistics(queues.map(\.counters)), dirtyTracking: self, postcopy: self)
+      statistics: ChainStatistics(queues.map(\.counters)), dirtyTracking: self, stateTransfer: device.stateTransfer,
+      postcopy: self)
   }
 
   // MARK: Operations

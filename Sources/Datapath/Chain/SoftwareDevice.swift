@@ -29,6 +29,10 @@ public protocol SoftwareDevice: Sendable {
   /// The configuration space as it is now, in the standard's layout for the type, little-endian; empty for none.
   var configuration: [UInt8] { get }
 
+  /// A state of the device's own that moves with its guest, beyond rings and configuration; nil for none, as unless said
+  /// otherwise. It is saved and loaded while no ring is served, on one thread at a time.
+  var stateTransfer: (any StateTransfer & Sendable)? { get }
+
   /// Serves one chain. It is returned to the guest when the value is destroyed: at the end of this call, or, if it is kept,
   /// whenever the device lets go of it, on any thread and in any order.
   ///
@@ -66,6 +70,8 @@ extension SoftwareDevice {
   public var queueCount: Int { 1 }
   /// There is none.
   public var configuration: [UInt8] { [] }
+  /// There is none.
+  public var stateTransfer: (any StateTransfer & Sendable)? { nil }
   /// Nothing is ever left over.
   public func service(queue: Int) -> Int { 0 }
   /// Nothing to wait for.
