@@ -29,7 +29,7 @@ class Setup:
     threads: bool = False
 
     def needs(self) -> set[str]:
-        return self.ring.needs() | ({"back-channel"} if self.front_end == "user-mode-linux" else set())
+        return self.ring.needs() | ({"socket-calls"} if self.front_end == "user-mode-linux" else set())
 
 
 @dataclass

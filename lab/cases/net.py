@@ -28,7 +28,7 @@ class Setup:
     offloads: bool = True
 
     def needs(self) -> set[str]:
-        return {"control-queue", "back-channel"} if self.front_end == "user-mode-linux" else set()
+        return {"control-queue", "socket-calls"} if self.front_end == "user-mode-linux" else set()
 
     def qemu(self) -> str:
         """Properties of the QEMU device."""

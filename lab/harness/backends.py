@@ -6,7 +6,9 @@ from pathlib import Path
 from .process import LabError, Process
 
 # What a back-end does not offer; a case that is about it says so instead of running.
-_VDPAD_LACKS: dict[str, str] = {}
+_VDPAD_LACKS = {
+    "socket-calls": "user mode Linux calls through sockets, and kicks and calls must be eventfds here, which cannot block",
+}
 _REFERENCE_LACKS = {
     "block": {
         "client": "qemu-storage-daemon does not connect",

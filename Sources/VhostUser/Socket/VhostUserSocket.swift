@@ -312,6 +312,11 @@ public final class VhostUserSocket: Sendable {
       setup.isStarted = true
       return prepared
     }
+    if device.attributes.protocolFeatures.contains(.pageFault), let lack = PageFaults.lack {
+      log.info(
+        "guests cannot arrive by postcopy migration: no userfaultfd that serves accesses of the kernel can be had "
+          + "(\(lack)); run with CAP_SYS_PTRACE, or with access to /dev/userfaultfd")
+    }
     let server = SocketServer(self, device: device, offer: offer)
     // Before the first event, for whoever asks for the status when one comes.
     self.server.withLock { $0 = server }
