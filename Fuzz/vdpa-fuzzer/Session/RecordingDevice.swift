@@ -74,6 +74,7 @@ final class RecordingDevice: Device, ConfigurationSpace, GuestAnnouncement, MTUC
     try record.attempt()
     record.state.withLock { $0.savedState = bytes }
   }
+  func sharedObjectFound(_ uuid: [UInt8], _ object: OwnedFD?) {}
   func sharedObject(_ uuid: [UInt8]) -> OwnedFD? {
     Oracle.require(uuid.count == 16, "a UUID of \(uuid.count) bytes")
     return uuid[0] & 1 == 1 ? page : nil
