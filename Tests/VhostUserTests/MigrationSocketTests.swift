@@ -149,6 +149,28 @@ struct MigrationSocketTests {
     }
   }
 
+  @Test(
+    "A log that is truncated while it is used ends the connection, in whichever order it came to be used",
+    arguments: RingLayout.Format.allCases, [false, true])
+  func truncated(format: RingLayout.Format, isBefore: Bool) throws {
+    try BusErrorGuard.install()
+    let world = try World(format)
+    let (receive, transmit) = (world.guest.rings[0], world.guest.rings[1])
+    let test = try TestLog(upTo: Guest.guestBase + world.guest.size)
+    #expect(try world.setLogBase(test) == 0 && world.setLogging(true))
+    #expect(try world.guest.exchange(Self.packet) == Self.packet)
+    if isBefore { #expect(try world.setLogging(false)) }
+    try #require(ftruncate(test.file.rawValue, 0) == 0)
+    if isBefore {
+      #expect(try world.guest.exchange(Self.packet) == Self.packet)
+      #expect(try world.setLogging(true))
+    }
+    try world.guest.postEmpty(receive)
+    try world.guest.postPacket(transmit, Self.packet)
+    #expect(try world.frontEnd.isClosed())
+    try behaveWell(at: world.socket.status.path, format: format)
+  }
+
   @Test("Nothing of the next front-end is noted in the log of the one before")
   func gone() throws {
     let world = try World()

@@ -48,6 +48,8 @@ struct RunningVring {
   }
 
   private mutating func attachLog() {
+    // It may have been lost while nobody looked at it.
+    losses = 0
     let (memory, used) = (memory, logAddress)
     ring.log = log.map { RingLog($0, memory: memory, used: used) }
   }
@@ -64,7 +66,6 @@ struct RunningVring {
   mutating func move(to memory: GuestMemory) throws(VirtioError) {
     ring.move(to: try RunningVring.find(layout, addresses, in: memory))
     self.memory = memory
-    losses = 0
     isMissReported = false
     attachLog()
   }
@@ -114,7 +115,7 @@ struct RunningVring {
   }
 
   /// What the front-end has taken back, in words.
-  private var loss: String? { memory.addressMap.loss ?? ring.recordLoss }
+  private var loss: String? { memory.addressMap.loss ?? ring.recordLoss ?? log?.loss }
 
   private mutating func lookForLoss() {
     losses = BusErrorGuard.losses
