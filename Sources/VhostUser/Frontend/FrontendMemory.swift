@@ -25,6 +25,8 @@ package import Virtio
   private var view: MemoryView
   /// The first byte of each region that is not taken.
   private var next: [UInt64]
+  /// The region whose turn it is.
+  private var turn = 0
 
   /// Makes memory, all of it zero.
   ///
@@ -57,7 +59,7 @@ package import Virtio
     next = regions.map(\.region.guestAddress)
   }
 
-  /// Takes a piece, which is zero.
+  /// Takes a piece, which is zero, out of each region in turn: rings and buffers are all over the memory, as a guest's are.
   ///
   /// - Parameters:
   ///   - count: Its size in bytes.
@@ -66,10 +68,13 @@ package import Virtio
   /// - Throws: ``VhostUserError`` `system`, when no region has that much left.
   public func allocate(_ count: Int, alignment: Int = 4096) throws(VhostUserError) -> UInt64 {
     let (count, mask) = (UInt64(max(count, 0)), UInt64(alignment) - 1)
-    for (i, item) in regions.enumerated() {
+    for offset in regions.indices {
+      let i = (turn + offset) % regions.count
+      let item = regions[i]
       let address = (next[i] + mask) & ~mask
       guard address <= item.region.guestEnd, count <= item.region.guestEnd - address else { continue }
       next[i] = address + count
+      turn = i + 1
       return address
     }
     throw VhostUserError(.system, "\(count) bytes are more than is left of the memory that is shared")

@@ -26,6 +26,14 @@ struct FrontendMemoryTests {
     #expect(error.code == .system)
   }
 
+  @Test("Each region has its turn, as long as it has room")
+  func turns() throws {
+    let memory = try FrontendMemory(regionSizes: [8192, 4096, 8192])
+    let starts = memory.regions.map(\.region.guestAddress)
+    let taken = try (0..<5).map { _ in try memory.allocate(4096) }
+    #expect(taken == [starts[0], starts[1], starts[2], starts[0] + 4096, starts[2] + 4096])
+  }
+
   @Test("What is shared is the same memory for whoever maps its files, with no region at another's end")
   func shared() throws {
     let memory = try FrontendMemory(regionSizes: [8192, 8192])
