@@ -25,6 +25,14 @@ extension BadMessagesTests {
           .setVringKick, VringFilePayload(index: 0, hasDescriptor: true).encoded, [.eventFD],
           log: "the descriptor ring at 0x0 (112 bytes) is not inside one memory region",
           before: packed + [(.setVringNum, Self.state(0, 7)), (.setVringAddress, Self.address(0))]),
+        // The other format between the ring's description and its start.
+        Message(
+          .setVringKick, VringFilePayload(index: 0, hasDescriptor: true).encoded, [.eventFD],
+          log: "a power of two from 1 to 32768",
+          before: packed + [
+            (.setVringNum, Self.state(0, 7)), (.setVringAddress, Self.address(0)),
+            (.setFeatures, bytes(features.subtracting(.packedRing).rawValue)),
+          ]),
         Message(
           .setFeatures, bytes(features.rawValue), [], .running,
           log: "features change while vrings are started: VIRTIO_F_RING_PACKED (34)"),

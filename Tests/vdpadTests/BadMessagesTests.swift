@@ -220,7 +220,8 @@ struct BadMessagesTests {
     try await blocking {
       let outside = "the device has 2 vrings"
       var messages: [Message] = []
-      for index: UInt32 in [2, 255, 256, .max] {
+      // Two are rings of the device in 16 bits.
+      for index: UInt32 in [2, 255, 256, 0x1_0000, 0x1_0001, .max] {
         messages += [
           Message(.setVringNum, Self.state(index, 64), log: outside),
           Message(.setVringBase, Self.state(index), log: outside),
@@ -263,6 +264,13 @@ struct BadMessagesTests {
         Message(
           .setVringKick, Self.file(0), [.eventFD], log: "is not inside one memory region",
           before: [(.setVringNum, Self.state(0, 64)), (.setVringAddress, Self.address(0))]),
+        // A reset leaves nothing of a ring.
+        Message(
+          .setVringKick, Self.file(0), [.eventFD], log: "started before SET_VRING_NUM",
+          before: [
+            (.setProtocolFeatures, bytes(ProtocolFeatures([.replyAck, .resetDevice]).rawValue)),
+            (.setVringNum, Self.state(0, 64)), (.setVringAddress, Self.address(0)), (.resetDevice, []),
+          ]),
         Message(.setVringNum, Self.state(0, 64), [], .running, log: "has to be stopped first"),
         Message(.setVringBase, Self.state(1, 7), [], .running, log: "has to be stopped first"),
         Message(.setVringAddress, Self.address(0), [], .running, log: "the addresses of a started vring change"),

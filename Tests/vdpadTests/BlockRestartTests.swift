@@ -190,6 +190,20 @@ struct BlockRestartTests {
       }
       #expect(daemon.settled(to: before) == before)
       frontEnd.hangUp()
+      // A descriptor where there is to be none goes with the connection.
+      _ = becomesTrue { daemon.holdings.mappings == 0 }
+      let idle = daemon.holdings.descriptors
+      for _ in 0..<50 {
+        let next = try RawFrontEnd(path: daemon.path)
+        try next.negotiate(features: [.version1], protocolFeatures: BlockRestartTests.protocolFeatures)
+        let attached = try EventFD.make()
+        next.send(
+          .getInflightFD, InflightPayload(queues: 2, queueSize: UInt16(BlockRestartTests.ringSize)).encoded,
+          descriptors: [attached.rawValue])
+        #expect(try next.isClosed())
+        next.hangUp()
+      }
+      #expect(becomesTrue { daemon.holdings.descriptors <= idle })
       #expect(try daemon.end() == .exited(0))
     }
   }

@@ -9,27 +9,6 @@ import Virtio
 /// Front-ends that come and go all the time: whatever a connection took is given back.
 @Suite(.serialized, .timeLimit(.minutes(5)))
 struct ConnectionCyclesTests {
-  /// What a process has of everything that can run out.
-  private struct Footprint: CustomStringConvertible {
-    let holdings: Holdings
-    /// All of its mappings, those of its heap and its stacks included.
-    let mappings: Int
-    /// Resident memory, in KiB.
-    let resident: Int
-
-    init(of process: PeerProcess) throws {
-      let folder = "/proc/\(process.pid)"
-      holdings = Holdings(of: process)
-      mappings = try #require(SystemTable.text(at: folder + "/maps")).split(separator: "\n").count
-      let rollup = try #require(SystemTable.text(at: folder + "/smaps_rollup"))
-      resident = try #require(rollup.firstMatch(of: #/Rss: +(\d+) kB/#).flatMap { Int($0.output.1) })
-    }
-
-    var description: String {
-      "\(holdings.descriptors) descriptors, \(mappings) mappings, \(holdings.mappings) of them of guests, \(resident) KiB"
-    }
-  }
-
   private static let cycles = 10_000
   /// Until allocators and caches have what they keep.
   private static let warmUp = 1000
