@@ -156,4 +156,24 @@ struct MemoryUnderTrafficTests {
     }
     try world.finish()
   }
+
+  @Test(
+    "A ring whose buffers are taken away is broken, and not a byte of them is written",
+    arguments: LoopbackSocket.Server.allCases, RingLayout.Format.allCases)
+  func buffersTakenAway(server: LoopbackSocket.Server, format: RingLayout.Format) throws {
+    // More regions than parts of rings: the last one has nothing but buffers, first those of the receiving ring.
+    let world = try World(server, format, regions: 16)
+    try world.send(100)
+    #expect(try world.traffic.run())
+    let region = try #require(world.guest.memory.regions.last).region
+    try world.frontend.unshare(region)
+    let canary = [UInt8](repeating: 0xa5, count: Self.ringSize / 16 * 2048)
+    world.guest.memory.write(canary, at: region.guestAddress)
+    let error = try #require(throws: VhostUserError.self) {
+      for _ in 0..<50 { try world.traffic.run(100) }
+    }
+    #expect(error.code == .backendFault && error.description.contains("broken"), "\(error)")
+    let isUntouched = world.guest.memory.read(region.guestAddress, count: canary.count) == canary
+    #expect(isUntouched)
+  }
 }
