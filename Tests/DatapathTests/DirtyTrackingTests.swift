@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import MemoryTestSupport
 import Synchronization
+import SystemPackage
 import Testing
 import VDPA
 import Virtio
@@ -100,6 +101,52 @@ import Virtio
     #expect(guest.received > 4000)
     #expect(copier.rounds > 10)
     for page in NumberedGuest.devicePages.sorted() { #expect(copier.isCurrent(page), "page \(page)") }
+  }
+
+  @Test(
+    "Behind an IOMMU a used ring is noted where it is in guest memory, and wherever it is moved to", arguments: formats)
+  func translated(features: Features) throws {
+    let guest = try NumberedGuest(features: features)
+    let test = try TestLog(upTo: NumberedGuest.end)
+    let (address, places): (UInt64, [UInt64]) = (
+      0x7000_0000, [NumberedGuest.end - 0x2_0000, NumberedGuest.end - 0x1_0000]
+    )
+    let seen = try places.map { place in
+      try guest.snapshot().behindIOMMU(true).translating(
+        address, size: 0x4000, to: place, in: .guest, for: .readWrite)
+    }
+    // The front-end calls it as the guest does.
+    let description = VringDescription(
+      index: 0, size: NumberedGuest.size, descriptor: address, avail: address + 0x1000, used: address + 0x2000,
+      state: guest.start(0), logAddress: address + 0x2000)
+    var vring = try RunningVring(
+      DeviceSetup.Vring(description, isEnabled: true), features: features.union(.accessPlatform), memory: seen[0],
+      log: test.open(), counters: VringCounters())
+    vring.wantKicks(true)
+    #expect(test.take() == TestLog.pages(of: places[0] + 0x2000, length: 1))
+    try vring.move(to: seen[1])
+    vring.wantKicks(false)
+    vring.wantKicks(true)
+    #expect(test.take() == TestLog.pages(of: places[1] + 0x2000, length: 1))
+  }
+
+  @Test("A log that the front-end takes away while it is written to is as bad as memory that it takes away")
+  func lost() throws {
+    try BusErrorGuard.install()
+    let served = try ServedGuest()
+    let test = try TestLog(upTo: NumberedGuest.end)
+    try tracking(served.device).setLog(test.open())
+    try served.configure()
+    try #require(ftruncate(test.file.rawValue, 0) == 0)
+    let burst = PacketBurst()
+    for _ in 0..<2 { move(1, served, burst) }
+    let reports = served.observer.reports.withLock { $0 }
+    guard case .memoryLost(let reason)? = reports.first else {
+      Issue.record("\(reports)")
+      return
+    }
+    #expect(reason.contains("dirty log"))
+    _ = try served.close()
   }
 
   @Test("A log that was taken away, or replaced, gets nothing more; a ring that starts later has the one that there is")

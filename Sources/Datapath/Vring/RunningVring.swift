@@ -50,8 +50,15 @@ struct RunningVring {
   private mutating func attachLog() {
     // It may have been lost while nobody looked at it.
     losses = 0
-    let (memory, used) = (memory, logAddress)
+    let (memory, used) = (memory, notedAddress)
     ring.log = log.map { RingLog($0, memory: memory, used: used) }
+  }
+
+  /// Under which guest physical address writes to the device area are noted. Behind an IOMMU the front-end names it as the
+  /// guest does, and the log knows nothing of that: there it is noted where it is.
+  private var notedAddress: UInt64? {
+    guard let logAddress else { return nil }
+    return memory.isTranslated ? memory.guestAddress(ofDevice: addresses.used) : logAddress
   }
 
   private static func find(

@@ -81,6 +81,13 @@ public import SystemPackage
     }
   }
 
+  /// Why what is noted does not reach the front-end, in words; nil while it does (``BusErrorGuard``).
+  package var loss: String? {
+    mapping.isLost
+      ? "the dirty log of \(pages) pages is gone: the front-end has shrunk its file, so that its guest would arrive with "
+        + "stale memory" : nil
+  }
+
   /// Tells the front-end, if it wants to know, that something was noted; once for all that was written in a burst.
   public func signal() { signalling?() }
 }

@@ -84,6 +84,13 @@ extension GuestMemory {
     return GuestMemory(self, translations: new)
   }
 
+  /// The guest physical address of what devices see at one of theirs; nil for what is not translated.
+  package func guestAddress(ofDevice address: UInt64) -> UInt64? {
+    guard let translations else { return address }
+    let found = translations.entries[translations.indices(address, through: address)].first
+    return found.map { $0.guestAddress + (address - $0.start) }
+  }
+
   /// Takes translations away (vhost-user, IOTLB invalidate); those of a part of what is translated too.
   ///
   /// - Parameters:

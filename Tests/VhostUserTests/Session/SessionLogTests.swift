@@ -212,4 +212,23 @@ struct SessionLogTests {
       try LogPayload(decoding: LogPayload(size: .max - 4095, offset: 8192).encoded)
     }
   }
+
+  @Test("Behind an IOMMU the address of a used ring is the guest's, of which the log has no bit")
+  func translated() throws {
+    var offer = SessionLogTests.offer
+    offer.features.insert(.accessPlatform)
+    offer.protocolFeatures.insert(.backendRequests)
+    var state = SessionState(offer: offer)
+    _ = try state.apply(.setProtocolFeatures([.replyAck, .logSharedMemory, .memorySlots, .backendRequests]))
+    let features = SessionLogTests.plain.union(.accessPlatform)
+    _ = try state.apply(.setFeatures(features))
+    try add(0x1_0000, at: 0x7000_0000, to: &state)
+    _ = try state.apply(base(TestLog(upTo: SessionLogTests.end)))
+    _ = try state.apply(.setVringNum(VringStatePayload(index: 0, number: 64)))
+    _ = try state.apply(.setVringAddress(address()))
+    _ = try state.apply(.setVringKick(index: 0, descriptor: try EventFD.make()))
+    _ = try state.apply(.setFeatures(features.union(.logAll)))
+    _ = try state.apply(.setVringAddress(address(log: 0x7000_2000)))
+    #expect(state.activeLog != nil && state.vrings[0].notedArea?.address == 0x7000_2000)
+  }
 }
