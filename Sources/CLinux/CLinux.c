@@ -368,7 +368,10 @@ int clinux_userfaultfd_register(int fd, void *start, size_t length) {
 
 int clinux_userfaultfd_unregister(int fd, void *start, size_t length) {
   struct uffdio_range range = {.start = (uintptr_t)start, .len = length};
-  return ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? -errno : 0;
+  int error = ioctl(fd, UFFDIO_UNREGISTER, &range) < 0 ? errno : 0;
+  // Whoever waits in a mapping that another one has taken the place of (bus_error) is not woken by that.
+  ioctl(fd, UFFDIO_WAKE, &range);
+  return -error;
 }
 
 int clinux_userfaultfd_next(int fd, uint64_t *address) {

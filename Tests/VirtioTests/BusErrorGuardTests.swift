@@ -281,6 +281,29 @@ private func onThreads(_ count: Int, _ body: @escaping @Sendable (Int) -> Void) 
       raise(SIGBUS)
     }
   }
+
+  @Test(
+    "Whoever waits for a page of memory that is lost meanwhile goes on when no more pages are brought",
+    .enabled(if: PageFaults.lack == nil))
+  func waiting() throws {
+    let faults = try PageFaults()
+    let file = try MemoryFile(pages: 16)
+    let descriptor = file.file
+    let mapping = try file.map()
+    unsafe try faults.register(mapping.start, mapping.length)
+    onThreads(2) { thread in
+      if thread == 0 {
+        // Nobody brings it.
+        #expect(mapping.load(0) == 0)
+      } else {
+        var entry = pollfd(fd: faults.descriptor.rawValue, events: Int16(POLLIN), revents: 0)
+        #expect(unsafe poll(&entry, 1, 10_000) == 1)
+        #expect(ftruncate(descriptor.rawValue, 8 * 4096) == 0)
+        #expect(mapping.load(8 * 4096) == 0 && mapping.isLost)
+        unsafe faults.unregister(mapping.start, mapping.length)
+      }
+    }
+  }
 }
 
 /// Reads from a page that is gone and that nobody guards.

@@ -92,15 +92,20 @@ extension Session {
     }
   }
 
-  /// The other end of the pipe is closed, or about to be; then it is known whether all went well.
+  /// How long the other end of a pipe may stay open after the front-end has asked how it went, in milliseconds.
+  private static let transferPatience = 10_000
+
+  /// The other end of the pipe is closed, or about to be; then it is known whether all went well. Not before, but a
+  /// front-end that leaves it open must not keep its socket for ever: while it is asked, nobody sees it leave.
   func checkState(_ done: @escaping @Sendable (Outcome) -> Void) {
     guard let transfer = state.value.transfer else {
       return done(.failure(VhostUserError(.outOfState, "no device state was transferred (SET_DEVICE_STATE_FD)")))
     }
-    state.value.transfer = nil
+    loop.run(after: Session.transferPatience) { transfer.cancel() }
     run { (completion: @escaping DeviceContext.Completion<StatePipe.Outcome>) in
       transfer.whenDone { completion(.success($0)) }
     } then: { [self] result in
+      state.value.transfer = nil
       switch result {
       case .success(.saved): done(.success)
       case .success(.loaded(let bytes)): finish(done) { device.loadState(bytes, completion: $0) }

@@ -37,7 +37,7 @@ extension Session {
   func abandonPostcopy() {
     guard let postcopy = state.value.protocolState.postcopy else { return }
     state.value.protocolState.postcopy = nil
-    state.value.protocolState.memory.unregister(from: postcopy.faults)
+    postcopy.end(in: state.value.protocolState.memory)
     device.endPostcopy { [log] result in
       if case .failure(let error) = result { log.error("\(error)") }
     }

@@ -255,8 +255,9 @@ final class Session: Sendable {
   private func closed(_ reason: VhostUserError) {
     guard state.value.end == nil else { return }
     state.value.end = reason.with(socket: name)
-    // The operation that is under way may wait for a page.
+    // The operation that is under way may wait for a page, or for the other end of a pipe.
     abandonPostcopy()
+    state.value.transfer?.cancel()
     if !state.value.isBusy { finish() }
   }
 
@@ -264,6 +265,8 @@ final class Session: Sendable {
   private func finish() {
     guard !state.value.isOver else { return }
     state.value.isOver = true
+    // One that was advised while the connection ended.
+    abandonPostcopy()
     closeBackChannel()
     run {
       device.close(completion: $0)

@@ -10,6 +10,14 @@ struct SessionPostcopy {
   var isListening = false
   /// Whether the front-end has been told where regions are and has not taken note of it: nobody may touch them before.
   var isAwaitingEnd = false
+  /// What waits for its pages and may not have been taken over yet.
+  var arriving = GuestMemory.empty
+
+  /// Lets nobody wait any more: in the memory that is used, and in what was to come.
+  func end(in memory: GuestMemory) {
+    memory.unregister(from: faults)
+    if arriving !== memory { arriving.unregister(from: faults) }
+  }
 }
 
 extension SessionState {
@@ -34,7 +42,7 @@ extension SessionState {
 
   mutating func endPostcopy() throws(VhostUserError) -> SessionAction {
     let faults = try advised()
-    memory.unregister(from: faults)
+    postcopy?.end(in: memory)
     postcopy = nil
     return .endPostcopy(faults)
   }
@@ -64,6 +72,7 @@ extension SessionState {
     } catch {
       throw VhostUserError(.badMemory, "\(error)")
     }
+    self.postcopy?.arriving = new
     switch message {
     case .setMemoryTable(let table, _):
       var answer = table

@@ -187,4 +187,17 @@ struct DeviceActionTests {
       #expect(try StreamSocket.receive(socket, atMost: 100, descriptors: 8).bytes == uuid)
     }
   }
+
+  @Test("A front-end that asks for the end of a state and does not come to it keeps nobody from ending its connection")
+  func endlessCheck() throws {
+    let world = try CapableWorld(running: false)
+    let pipe = try FileDescriptor.pipe()
+    #expect(try transfer(.load, through: pipe.readEnd.rawValue, world) == 1 << 8)
+    world.frontEnd.send(.checkDeviceState)
+    world.frontEnd.hangUp()
+    world.socket.stop()
+    #expect(world.engine.told.isEmpty && !world.socket.status.isConnected)
+    try pipe.readEnd.close()
+    try pipe.writeEnd.close()
+  }
 }
