@@ -102,6 +102,7 @@ extension Session {
       switch result {
       case .success:
         watchInbandCalls()
+        if !before.vrings[index].isStarted { offerDoorbells(of: index) }
         emit(event)
       case .failure: state.value.protocolState = before
       }

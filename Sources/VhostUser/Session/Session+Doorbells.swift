@@ -2,15 +2,18 @@ import Glibc
 import VDPA
 
 extension Session {
-  /// Offers the front-end the doorbells of all vrings that run, where the device has some. The answers come later.
-  func offerDoorbells() {
+  /// Offers the front-end the doorbells of all vrings that run, or of one of them, where the device has some. The answers
+  /// come later.
+  func offerDoorbells(of index: Int? = nil) {
     guard device.hasDoorbells, state.value.backChannel != nil,
       state.value.protocolState.protocolFeatures.isSuperset(of: [.hostNotifier, .backendSendFD])
     else { return }
-    for vring in state.value.protocolState.vrings where vring.isStarted { offerDoorbell(of: vring.index) }
+    for vring in state.value.protocolState.vrings where vring.isStarted && (index ?? vring.index) == vring.index {
+      offerDoorbell(of: vring.index)
+    }
   }
 
-  func offerDoorbell(of index: Int) {
+  private func offerDoorbell(of index: Int) {
     device.doorbell(of: index) { [self] result in
       loop.run { [self] in
         switch result {

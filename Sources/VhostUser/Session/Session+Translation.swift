@@ -72,6 +72,8 @@ extension Session {
           deviceFailed(error)
           return then()
         }
+        watchInbandCalls()
+        offerDoorbells(of: vring.index)
         log.debug("vring \(vring.index) is translated and served")
         findRings(then: then)
       }

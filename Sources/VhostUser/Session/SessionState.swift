@@ -212,7 +212,7 @@ struct SessionState {
     let isEnabled = accepted.map { !$0.contains(.protocolFeatures) } ?? false
     for index in vrings.indices {
       // QEMU sends these once and not after a reset.
-      let (call, error) = (vrings[index].call, vrings[index].error)
+      let (call, error) = (vrings[index].isCallInternal ? nil : vrings[index].call, vrings[index].error)
       vrings[index] = SessionVring(index: index)
       (vrings[index].call, vrings[index].error, vrings[index].isEnabled) = (call, error, isEnabled)
     }

@@ -18,7 +18,9 @@ struct IOMMUTests {
     let other: VhostUserSocket
     let folder = TemporaryFolder()
 
-    init(type: DeviceType = .net, queues: Int = 1, _ parameters: Parameters = [:]) throws {
+    init(
+      type: DeviceType = .net, queues: Int = 1, enabling: ProtocolFeatures = [], _ parameters: Parameters = [:]
+    ) throws {
       software = try SoftwareEngine()
       threads = try SessionThreads()
       let registry = Registry(software: software)
@@ -31,6 +33,7 @@ struct IOMMUTests {
       other = VhostUserSocket(
         SocketConfiguration(endpoint: .listen(path: paths[1])), registry: registry, threads: threads, logger: logger)
       try socket.setQueueCount(queues)
+      try socket.enableProtocolFeatures(enabling)
       try socket.start()
       try other.start()
     }
@@ -291,5 +294,29 @@ struct IOMMUTests {
       if round % 8 == 0 { try vm.invalidate(0, size: 0) }
     }
     #expect(world.socket.statistics[0].iotlbMisses > 40)
+  }
+
+  @Test("A ring that had to wait while the device ran calls by message, too, where it has no eventfd")
+  func inband() throws {
+    let world = try World(queues: 2, enabling: .inbandNotifications)
+    let vm = try IOMMUFrontEnd(
+      path: world.path, queues: 2,
+      protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status, .inbandNotifications])
+    try vm.updateParts(of: Array(vm.guest.rings[..<2]))
+    try vm.start(Array(vm.guest.rings[..<2]))
+    #expect(world.socket.status.isReady)
+    let ring = vm.guest.rings[2]
+    vm.frontEnd.send(.setVringNum, VringStatePayload(index: 2, number: UInt32(vm.guest.ringSize)).encoded)
+    vm.frontEnd.send(.setVringAddress, vm.parts(of: ring).encoded)
+    vm.frontEnd.send(.setVringEnable, VringStatePayload(index: 2, number: 1).encoded)
+    vm.frontEnd.send(.vringKick, VringStatePayload(index: 2).encoded)
+    try vm.settle()
+    try vm.updateParts(of: [ring])
+    // Whoever takes a ring over calls once.
+    let channel = BackChannelPeer(try #require(vm.channel))
+    while let next = try channel.next(within: 5000) {
+      if case .vringCall(2) = next.message { return }
+    }
+    Issue.record("no call")
   }
 }

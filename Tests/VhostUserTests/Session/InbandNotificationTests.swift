@@ -85,4 +85,23 @@ struct InbandNotificationTests {
     let world = try CapableWorld()
     #expect(try !world.frontEnd.tell(.vringKick, VringStatePayload(index: 0).encoded))
   }
+
+  @Test("After a reset, too, a ring without an eventfd calls by message")
+  func reset() throws {
+    var state = SessionState(
+      offer: SessionOffer(
+        type: .net, features: [.version1, .accessPlatform],
+        protocolFeatures: [.replyAck, .backendRequests, .inbandNotifications], queues: 1, maxRingSize: 256))
+    _ = try state.apply(.setProtocolFeatures([.replyAck, .backendRequests, .inbandNotifications]))
+    _ = try state.apply(.setFeatures([.version1, .protocolFeatures, .accessPlatform]))
+    for _ in 0..<2 {
+      _ = try state.apply(.setVringNum(VringStatePayload(index: 0, number: 64)))
+      _ = try state.apply(
+        .setVringAddress(
+          VringAddressPayload(index: 0, descriptor: 0x1000, used: 0x3000, available: 0x2000)))
+      _ = try state.apply(.vringKick(index: 0))
+      #expect(state.vrings[0].call != nil && state.vrings[0].isCallInternal)
+      state.resetVrings()
+    }
+  }
 }
