@@ -86,20 +86,22 @@ import Virtio
     }
   }
 
+  /// A question for an address, but for its last byte.
+  private static let arp: [UInt8] =
+    Array(repeating: 0xff, count: 6) + [
+      2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1,
+    ]
+    + Array(repeating: 0, count: 6) + [10, 0, 0]
+
   @Test(
     "Answers of echo wait for the translation of their buffers; without buffers they are dropped as ever",
     arguments: features)
   func echo(features: Features) throws {
-    let arp: [UInt8] =
-      Array(repeating: 0xff, count: 6) + [
-        2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1,
-      ]
-      + Array(repeating: 0, count: 6) + [10, 0, 0]
     let burst = PacketBurst()
     try withPair(features, EchoPort()) { guest, pair, observer, translate in
       try translate(0x1_c000)
       guest.offer(3)
-      guest.send((2...5).map { OffloadPacket(whole: arp + [$0], behind: NetHeader()) })
+      guest.send((2...5).map { OffloadPacket(whole: Self.arp + [$0], behind: NetHeader()) })
       #expect(pair.serve(burst, isPolled: true) == 4)
       #expect(pair.serve(burst, isPolled: true) == 0)
       #expect(try guest.receivedPackets().isEmpty)
@@ -109,6 +111,27 @@ import Virtio
       // Where the asker's address was is now the one that was asked for.
       #expect(try guest.receivedPackets().map { $0.frame[31] } == [2, 3, 4])
       #expect(guest.receive?.counters.snapshot.dropped == 1)
+    }
+  }
+
+  @Test("Answers that wait when a guest goes are not given to the next one", arguments: features)
+  func echoOfAnother(features: Features) throws {
+    let guest = try RingsUnderTest(features: features)
+    let whole = try translated(guest.memory)
+    let burst = PacketBurst()
+    for isAnother in [false, true] {
+      var (receive, transmit, port) = (guest.receive, guest.transmit, EchoPort())
+      try receive?.move(to: whole.withdrawing(0x1_4000, size: Self.page))
+      try transmit?.move(to: whole)
+      guest.offer(1)
+      guest.send([OffloadPacket(whole: Self.arp + [2], behind: NetHeader())])
+      #expect(port.serve(&receive, &transmit, burst) == 1)
+      #expect(try guest.receivedPackets().isEmpty)
+      if isAnother { port.begin() }
+      try receive?.move(to: whole)
+      _ = port.serve(&receive, &transmit, burst)
+      #expect(try guest.receivedPackets().count == (isAnother ? 0 : 1))
+      (guest.receive, guest.transmit) = (receive, transmit)
     }
   }
 

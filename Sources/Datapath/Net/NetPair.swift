@@ -101,7 +101,8 @@ final class NetPair: WorkerClient {
 }
 
 extension NetPair: NetPairServer {
-  func begin(for owner: String) {
+  func begin(for owner: String) throws {
+    try port.exclusively(name) { $0.begin() }
     home.withLock { home in
       home.isAttached = true
       home.worker.attach(self)

@@ -8,6 +8,8 @@ struct EchoPort: NetPort {
   /// Answers that wait with the receive ring for a translation.
   private let waiting = PacketBurst()
 
+  func begin() { waiting.clear() }
+
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
     // A ring that is stopped may come back.
     guard receive != nil else { return 0 }

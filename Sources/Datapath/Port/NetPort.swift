@@ -2,6 +2,9 @@ internal import Virtio
 
 /// What the software net datapath does with the packets of a queue pair. Each pair has one of its own.
 protocol NetPort {
+  /// Another guest begins: nothing is left of the one before.
+  mutating func begin()
+
   /// Serves a pair once.
   ///
   /// - Parameters:
@@ -10,4 +13,8 @@ protocol NetPort {
   ///   - burst: For the packets; nothing in it is needed any more.
   /// - Returns: How many packets were moved, 0 when there was nothing to do or nothing could be done.
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int
+}
+
+extension NetPort {
+  func begin() {}
 }

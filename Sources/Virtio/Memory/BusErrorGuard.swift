@@ -24,11 +24,18 @@ public enum BusErrorGuard {
   /// How many mappings have been lost so far; wraps. One load, for the end of every burst.
   package static var losses: UInt32 { clinux_guard_losses() }
 
-  /// Reads from each page of a piece of memory, if the handler is installed. A system call on a page that is gone only
-  /// fails; an access by this process is what is taken note of.
-  @unsafe package static func touch(_ start: UnsafeRawPointer, length: Int) {
-    guard clinux_guard_is_installed(), length > 0 else { return }
-    for offset in stride(from: 0, to: length, by: 4096) { unsafe clinux_touch(start + offset) }
+  /// Reads from each page of a piece of memory up to one that is gone, if the handler is installed. A system call on such a
+  /// page only fails; an access by this process is what is taken note of.
+  ///
+  /// - Returns: Whether one was gone.
+  @unsafe package static func touch(_ start: UnsafeRawPointer, length: Int) -> Bool {
+    guard clinux_guard_is_installed(), length > 0 else { return false }
+    let before = losses
+    for offset in stride(from: 0, to: length, by: 4096) {
+      unsafe clinux_touch(start + offset)
+      if losses != before { return true }
+    }
     unsafe clinux_touch(start + length - 1)
+    return losses != before
   }
 }
