@@ -25,7 +25,8 @@ public struct VringDescription: Sendable {
   /// that was not agreed upon. It decides on ``state`` unless it is unused.
   public var inflight: InflightQueue?
   /// Under which guest physical address writes to the device area (split: the used ring) are noted while there is a dirty
-  /// log (``DirtyTracking``); nil when they are not. It need not be in guest memory (vhost-user, `VHOST_VRING_F_LOG`).
+  /// log (``DirtyTracking``); nil when they are not. It need not be in guest memory, and behind an IOMMU, where front-ends
+  /// name it as the guest does, they are noted where ``used`` lies instead (vhost-user, `VHOST_VRING_F_LOG`).
   public var logAddress: UInt64?
 
   /// A vring.

@@ -69,6 +69,31 @@ struct SessionFailureTests {
     #expect(world.socket.status.isReady)
   }
 
+  @Test(
+    "A postcopy migration that was advised while its connection ended is over for the device too",
+    .enabled(if: PageFaults.lack == nil))
+  func postcopy() async throws {
+    let world = try World()
+    let path = world.socket.status.path
+    // The only connection is this one.
+    world.frontEnd.hangUp()
+    while world.socket.status.isConnected { try await Task.sleep(for: .milliseconds(2)) }
+    let frontEnd = try RawFrontEnd(path: path)
+    try frontEnd.negotiate(protocolFeatures: [.multiqueue, .replyAck, .status, .pageFault])
+    world.engine.hold("beginPostcopy")
+    frontEnd.send(.postcopyAdvise)
+    while !world.engine.calls.contains("beginPostcopy") { try await Task.sleep(for: .milliseconds(2)) }
+    let socket = world.socket
+    let thread = try PinnedThread(name: "stop") { socket.stop() }
+    // The file goes as the connection does.
+    while unsafe access(path, F_OK) == 0 { try await Task.sleep(for: .milliseconds(2)) }
+    for _ in 0..<3 { await socket.loop.perform {} }
+    world.engine.hold()
+    thread.join()
+    #expect(world.engine.calls.suffix(2) == ["beginPostcopy", "endPostcopy"])
+    frontEnd.hangUp()
+  }
+
   @Test("A vring message that the device refuses changes nothing, and the session goes on")
   func setVring() throws {
     let world = try World()

@@ -10,6 +10,10 @@ final class FailingEngine: Engine, EngineDriver {
   private let held = Mutex<Set<String>>([])
   private let released = FutexWord()
   private let observed = Mutex<(any DeviceObserver)?>(nil)
+  private let begun = Mutex<[String]>([])
+
+  /// The operations that were called, failed or not, and are not over if they are held.
+  var calls: [String] { begun.withLock { $0 } }
 
   /// Makes these operations fail, and no others.
   func fail(_ operations: String...) { failing.withLock { $0 = Set(operations) } }
@@ -28,6 +32,7 @@ final class FailingEngine: Engine, EngineDriver {
   func open(_ request: DeviceRequest) throws -> sending any Device { Failing(engine: self) }
 
   fileprivate func check(_ operation: String) throws {
+    begun.withLock { $0.append(operation) }
     while case let seen = released.value, held.withLock({ $0.contains(operation) }) {
       released.wait(whileEqualTo: seen, nanoseconds: -1)
     }
@@ -39,7 +44,7 @@ final class FailingEngine: Engine, EngineDriver {
     var description: String { "\(operation) was refused" }
   }
 
-  private final class Failing: Device {
+  private final class Failing: Device, PostcopyServing {
     private let engine: FailingEngine
     private var vrings: [Int] = []
 
@@ -47,8 +52,8 @@ final class FailingEngine: Engine, EngineDriver {
 
     let attributes = DeviceAttributes(
       type: .net, features: [.version1, .netMergeableBuffers],
-      protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status], vringCount: 4)
-    var capabilities: DeviceCapabilities { DeviceCapabilities() }
+      protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status, .pageFault], vringCount: 4)
+    var capabilities: DeviceCapabilities { DeviceCapabilities(postcopy: self) }
 
     func configure(_ setup: DeviceSetup) throws {
       try engine.check("configure")
@@ -64,6 +69,8 @@ final class FailingEngine: Engine, EngineDriver {
     func setVring(_ description: VringDescription, enabled: Bool) throws { try engine.check("setVring") }
     func setFeatures(_ features: Features) throws { try engine.check("setFeatures") }
     func migrationDone() throws { try engine.check("migrationDone") }
+    func beginPostcopy() throws { try engine.check("beginPostcopy") }
+    func endPostcopy() throws { try engine.check("endPostcopy") }
     func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws { try engine.check("memoryChanged") }
   }
 }
