@@ -92,16 +92,12 @@ extension Session {
     }
   }
 
-  /// How long the other end of a pipe may stay open after the front-end has asked how it went, in milliseconds.
-  private static let transferPatience = 10_000
-
-  /// The other end of the pipe is closed, or about to be; then it is known whether all went well. Not before, but a
-  /// front-end that leaves it open must not keep its socket for ever: while it is asked, nobody sees it leave.
+  /// The other end of the pipe is closed, or about to be; then it is known whether all went well. Not before, unless the
+  /// connection ends.
   func checkState(_ done: @escaping @Sendable (Outcome) -> Void) {
     guard let transfer = state.value.transfer else {
       return done(.failure(VhostUserError(.outOfState, "no device state was transferred (SET_DEVICE_STATE_FD)")))
     }
-    loop.run(after: Session.transferPatience) { transfer.cancel() }
     run { (completion: @escaping DeviceContext.Completion<StatePipe.Outcome>) in
       transfer.whenDone { completion(.success($0)) }
     } then: { [self] result in
@@ -112,6 +108,10 @@ extension Session {
       case .success(.failed(let error)): done(.failure(error))
       case .failure(let error): done(.failure(VhostUserError(.device, error.description)))
       }
+    }
+    if state.value.transfer != nil && state.value.end == nil {
+      // What it waits for is the front-end's, too.
+      connection.pauseReading(noticingHangUp: true)
     }
   }
 

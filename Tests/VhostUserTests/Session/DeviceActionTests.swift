@@ -65,8 +65,14 @@ struct DeviceActionTests {
   private func transfer(
     _ direction: DeviceStatePayload.Direction, through descriptor: CInt, _ world: CapableWorld
   ) throws -> UInt64 {
-    world.frontEnd.send(.setDeviceStateFD, DeviceStatePayload(direction).encoded, descriptors: [descriptor])
-    return try #require(try world.frontEnd.answer()?.value)
+    try transfer(direction, through: descriptor, by: world.frontEnd)
+  }
+
+  private func transfer(
+    _ direction: DeviceStatePayload.Direction, through descriptor: CInt, by frontEnd: RawFrontEnd
+  ) throws -> UInt64 {
+    frontEnd.send(.setDeviceStateFD, DeviceStatePayload(direction).encoded, descriptors: [descriptor])
+    return try #require(try frontEnd.answer()?.value)
   }
 
   @Test("A state of any size goes through the pipe, as fast as the front-end reads", arguments: [0, 1, 300_000])
@@ -195,8 +201,14 @@ struct DeviceActionTests {
     #expect(try transfer(.load, through: pipe.readEnd.rawValue, world) == 1 << 8)
     world.frontEnd.send(.checkDeviceState)
     world.frontEnd.hangUp()
+    let next = try RawFrontEnd(path: world.socket.status.path)
+    try next.negotiate(protocolFeatures: CapableWorld.protocolFeatures)
+    #expect(try transfer(.load, through: pipe.readEnd.rawValue, by: next) == 1 << 8)
+    next.send(.checkDeviceState)
+    // While the front-end is there, too.
     world.socket.stop()
-    #expect(world.engine.told.isEmpty && !world.socket.status.isConnected)
+    #expect(!world.socket.status.isConnected)
+    next.hangUp()
     try pipe.readEnd.close()
     try pipe.writeEnd.close()
   }
