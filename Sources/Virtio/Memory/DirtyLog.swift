@@ -45,13 +45,6 @@ public import SystemPackage
     DirtyLog(self, signalling: signal)
   }
 
-  /// Why nothing that is noted reaches the front-end any more, in words; nil while it does.
-  package var loss: String? {
-    mapping.isLost
-      ? "the dirty log of \(mapping.region.size) bytes is gone: the front-end has shrunk its file, so that the guest would be "
-        + "migrated without what is written from now on" : nil
-  }
-
   /// Whether there is a bit for every page below a guest address.
   public func covers(upTo end: UInt64) -> Bool { end == 0 || (end - 1) / DirtyLog.pageSize < pages }
 
