@@ -129,4 +129,27 @@ struct WorkerTests {
       #expect(one.turnCount == turns)
     }
   }
+
+  @Test(
+    "A client that was detached is served no more once the worker has settled, also when it stands still",
+    arguments: [.event, .poll] as [WorkerConfiguration.Mode])
+  func settles(mode: WorkerConfiguration.Mode) throws {
+    try withWorker(mode) { worker in
+      for isPaused in [false, true] {
+        let client = Client("counted")
+        client.work.store(.max, ordering: .relaxed)
+        worker.attach(client)
+        let deadline = ContinuousClock.now + .seconds(10)
+        while client.turnCount == 0 && ContinuousClock.now < deadline { usleep(100) }
+        #expect(client.turnCount > 0)
+        if isPaused { worker.pause() }
+        worker.detach(client)
+        try worker.settle()
+        let turns = client.turnCount
+        usleep(10_000)
+        #expect(client.turnCount == turns)
+        if isPaused { worker.resume() }
+      }
+    }
+  }
 }

@@ -125,7 +125,7 @@ extension SoftwareChainDevice: VringControl {
 
 extension SoftwareChainDevice: PostcopyServing {
   func beginPostcopy() throws {
-    try postcopyHome.enter { worker in
+    try postcopyHome.enter(from: queues.indices.map(worker)) { worker in
       for queue in queues { try queue.serve(by: worker) }
     }
     for queue in queues { queue.mayTakeLong(true) }
@@ -133,9 +133,8 @@ extension SoftwareChainDevice: PostcopyServing {
 
   func endPostcopy() throws {
     for queue in queues { queue.mayTakeLong(false) }
-    try postcopyHome.leave {
-      for (i, queue) in queues.enumerated() { try queue.serve(by: worker(i)) }
-    }
+    try postcopyHome.leave(
+      queues.enumerated().map { i, queue in { [worker] in try queue.serve(by: worker(i)) } })
   }
 }
 

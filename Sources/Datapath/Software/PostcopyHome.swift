@@ -7,9 +7,13 @@ struct PostcopyHome {
 
   /// Moves the queues there, before they are served.
   ///
-  /// - Parameter move: Has a worker serve all queues.
-  mutating func enter(_ move: (Worker) throws -> Void) throws {
+  /// - Parameters:
+  ///   - homes: Who served them before, if they have been.
+  ///   - move: Has a worker serve all queues.
+  mutating func enter(from homes: [Worker], _ move: (Worker) throws -> Void) throws {
     guard worker == nil else { return }
+    // Two workers must not meet in a queue, be it that the one only looks whether there is anything left.
+    for home in homes { try home.settle() }
     let worker = try Worker(name: "vdpa-postcopy", mode: .event, cpu: nil)
     self.worker = worker
     do {
@@ -23,8 +27,8 @@ struct PostcopyHome {
 
   /// Moves them back, while they are served.
   ///
-  /// - Parameter move: Has each queue be served by the worker that it had.
-  mutating func leave(_ move: () throws -> Void) throws {
+  /// - Parameter moves: Each has one queue be served by the worker that it had. All are tried.
+  mutating func leave(_ moves: [() throws -> Void]) throws {
     guard let worker else { return }
     // Nothing is in a burst from here on.
     worker.pause()
@@ -32,6 +36,14 @@ struct PostcopyHome {
       worker.stop()
       self.worker = nil
     }
-    try move()
+    var failure: (any Error)?
+    for move in moves {
+      do {
+        try move()
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
   }
 }

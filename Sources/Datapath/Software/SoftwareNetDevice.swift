@@ -251,7 +251,7 @@ extension SoftwareNetDevice: VringControl {
 
 extension SoftwareNetDevice: PostcopyServing {
   func beginPostcopy() throws {
-    try postcopyHome.enter { worker in
+    try postcopyHome.enter(from: pairs.indices.map(worker)) { worker in
       for pair in pairs { try pair.serve(by: worker) }
     }
     mayTakeLong(true)
@@ -259,9 +259,8 @@ extension SoftwareNetDevice: PostcopyServing {
 
   func endPostcopy() throws {
     mayTakeLong(false)
-    try postcopyHome.leave {
-      for (i, pair) in pairs.enumerated() { try pair.serve(by: worker(i)) }
-    }
+    try postcopyHome.leave(
+      pairs.enumerated().map { i, pair in { [worker] in try pair.serve(by: worker(i)) } })
   }
 }
 

@@ -37,6 +37,9 @@ final class Worker: Sendable {
   private let wake: OwnedFD
   private let shared = Mutex(Shared())
   private let generation = Atomic<UInt64>(0)
+  /// What the thread has taken over of that, and a word that changes whenever it does.
+  private let taken = Atomic<UInt64>(0)
+  private let taking = FutexWord()
   private let pausing = FutexWord()
   /// Changed whenever the thread begins to stand still, or ends.
   private let standing = FutexWord()
@@ -106,6 +109,24 @@ final class Worker: Sendable {
 
   /// Makes the worker look at all its clients.
   func nudge() { change { _ in } }
+
+  /// Waits until the thread has taken over all that was changed before, or stands still: it is in no turn of a client that
+  /// was detached, and will not be.
+  ///
+  /// - Throws: ``DatapathError`` `stuck`, when it has not left the turn that it is in after two seconds.
+  func settle() throws(DatapathError) {
+    let wanted = generation.load(ordering: .acquiring)
+    let end = MonotonicClock.nanoseconds &+ 2_000_000_000
+    while true {
+      let seen = taking.value
+      if taken.load(ordering: .acquiring) >= wanted || shared.withLock({ $0.isStanding }) { return }
+      let now = MonotonicClock.nanoseconds
+      guard now < end else {
+        throw DatapathError(.stuck, "worker \(name) does not leave the queue that it serves")
+      }
+      taking.wait(whileEqualTo: seen, nanoseconds: Int64(end - now))
+    }
+  }
 
   /// Stands still until ``resume()``: nothing is served meanwhile and nothing is lost. Returns when it does.
   func pause() {
@@ -179,6 +200,8 @@ final class Worker: Sendable {
         shared.isStanding = shared.isStopping || shared.isPaused
         return (shared.clients, shared.isStopping, shared.isPaused)
       }
+      taken.store(own.generation, ordering: .releasing)
+      taking.signal()
       own.byID = clients
       own.clients = clients.sorted { $0.key < $1.key }.map { Served(id: $0.key, client: $0.value) }
       if isStopping || isPaused { standing.signal() }
