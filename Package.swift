@@ -82,10 +82,14 @@ let package = Package(
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
     .executableTarget(name: "peer-parent", dependencies: ["Peers"], path: "Tests/PeerParent", swiftSettings: settings),
+    // The ring code in C that the Swift one is measured against.
+    .target(name: "CRingLoop", path: "Benchmarks/CRingLoop"),
     .executableTarget(
       name: "vdpa-bench",
       dependencies: [
-        "Virtio", "VDPA", "Datapath", "VhostUser", "FrontEndTestSupport", "Peers", logging, argumentParser,
+        "CLinux", "CRingLoop", "Virtio", "VDPA", "Datapath", "VhostUser", "FrontEndTestSupport", "Peers", system,
+        logging,
+        argumentParser,
       ],
       path: "Benchmarks/vdpa-bench", swiftSettings: settings),
 

@@ -6,17 +6,11 @@ struct Cell: Sendable {
   /// The worst share of a measurement's time in which other programs had the CPU of either end.
   var disturbance = 0.0
 
-  func median(_ kind: BackEndKind) -> Double? { rates[kind].flatMap(Cell.median) }
+  func median(_ kind: BackEndKind) -> Double? { rates[kind]?.median }
 
   /// vdpad's packets to DPDK's, the median over the rounds, whose two measurements stand next to each other in time.
   var ratio: Double? {
     guard let ours = rates[.vdpad], let theirs = rates[.dpdk] else { return nil }
-    return Cell.median(zip(ours, theirs).filter { $1 > 0 }.map { $0 / $1 })
-  }
-
-  static func median(_ values: [Double]) -> Double? {
-    guard !values.isEmpty else { return nil }
-    let sorted = values.sorted()
-    return (sorted[(sorted.count - 1) / 2] + sorted[sorted.count / 2]) / 2
+    return zip(ours, theirs).filter { $1 > 0 }.map { $0 / $1 }.median
   }
 }

@@ -138,7 +138,7 @@ struct Connections: ParsableCommand {
   }
 
   private func table(_ latencies: [Stall: [Latencies]]) -> String {
-    func median(_ values: [Double]) -> String { Cell.median(values).map { Report.fixed($0, 1) } ?? "-" }
+    func median(_ values: [Double]) -> String { values.median.map { Report.fixed($0, 1) } ?? "-" }
     let idle = latencies[.none] ?? []
     return textTable(
       [["one stalls", "p50 µs", "p99 µs", "max µs", "p99 more, µs", "waiting"]]
@@ -148,7 +148,7 @@ struct Connections: ParsableCommand {
             return ["\(stall)"] + [0.5, 0.99, 1].map { share in median(rounds.map { $0.percentile(share) }) }
               + [
                 stall == .none ? "" : median(more),
-                Cell.median(rounds.map(\.disturbance)).map(Report.percent) ?? "-",
+                rounds.map(\.disturbance).median.map(Report.percent) ?? "-",
               ]
           }
         })

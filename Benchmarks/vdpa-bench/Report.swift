@@ -53,8 +53,6 @@ struct Report: Sendable {
         rounds: rounds, ratio: cell.ratio,
         disturbance: cell.disturbance)
     }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    return String(decoding: try encoder.encode(rows), as: UTF8.self)
+    return try jsonText(rows)
   }
 }

@@ -109,12 +109,4 @@ struct Throughput: ParsableCommand {
   }
 
   private func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
-
-  /// A comma-separated list of values.
-  private static func list<Value>(_ text: String, _ parse: (String) -> Value?) throws -> [Value] {
-    try text.split(separator: ",", omittingEmptySubsequences: false).map {
-      guard let value = parse(String($0)) else { throw ValidationError("\"\($0)\" is not one of the values") }
-      return value
-    }
-  }
 }
