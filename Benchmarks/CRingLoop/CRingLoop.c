@@ -70,6 +70,33 @@ INLINE uint8_t *whole(struct cring_view *view, uint64_t address, uint64_t length
   return region->host + (address - region->start);
 }
 
+// The region that was hit last, for one kind of access, in registers.
+struct window {
+  uint64_t start, size;
+  uint8_t *host;
+};
+
+INLINE struct window window(const struct cring_view *view, unsigned access) {
+  if (view->last >= view->count) return (struct window){0};
+  const struct cring_region *region = &view->regions[view->last];
+  if ((region->access & access) != access) return (struct window){0};
+  return (struct window){region->start, region->end - region->start, region->host};
+}
+
+// Where a piece is that lies in one region; NULL for any other.
+INLINE uint8_t *in_window(
+    struct window *last, struct cring_view *view, uint64_t address, uint64_t length, unsigned access) {
+  uint64_t offset = address - last->start;
+  if (UNLIKELY(offset >= last->size)) {
+    if (search(view, address) == NULL) return NULL;
+    *last = window(view, access);
+    offset = address - last->start;
+    if (offset >= last->size) return NULL;
+  }
+  if (UNLIKELY(last->size - offset < length)) return NULL;
+  return last->host + offset;
+}
+
 // Adds the pieces of a buffer to the burst's segments.
 static enum cring_fault append(
     struct cring_burst *burst, uint64_t address, uint64_t length, unsigned access, struct cring_view *view) {
@@ -296,89 +323,123 @@ void cring_init(struct cring *ring, uint32_t size, bool is_packed, void *descrip
   };
 }
 
-// A packet whose chain is anything but one descriptor in one region.
-COLD enum cring_fault gather(
-    struct cring *ring, bool is_packed, uint16_t position, struct cring_burst *burst, struct cring_view *view,
-    size_t header_length, struct chain *chain) {
+// Where a split or packed ring's next chain stands, in registers.
+struct cursor {
+  uint32_t index;
+  // In a packed ring the wrap counter, where it stands in a position.
+  uint16_t wrap;
+};
+
+INLINE struct cursor cursor_at(bool is_packed, uint16_t position) {
+  return is_packed ? (struct cursor){position & 0x7fffu, position & WRAP} : (struct cursor){position, 0};
+}
+
+INLINE uint16_t position_of(struct cursor cursor) { return (uint16_t)(cursor.index | cursor.wrap); }
+
+INLINE void step(struct cursor *cursor, bool is_packed, uint32_t size) {
+  cursor->index++;
+  if (is_packed && UNLIKELY(cursor->index == size)) *cursor = (struct cursor){0, cursor->wrap ^ WRAP};
+}
+
+// A packet whose chain is anything but one descriptor in one region. Returns how many descriptors were visited; 0 when the
+// ring is broken.
+COLD uint32_t gather(
+    struct cring *ring, bool is_packed, struct cring_burst *burst, struct cring_view *view, size_t header_length) {
+  struct chain chain = {0};
   burst->segment_count = 0;
-  const enum cring_fault fault = walk(ring, is_packed, position, false, CRING_MAX_LENGTH, view, burst, chain);
-  if (fault != CRING_FINE) return fault;
-  if (chain->readable < header_length) return CRING_SHORT_BUFFER;
-  if (chain->readable > CRING_MAX_LENGTH) return CRING_FINE;
-  uint8_t *to = burst->arena + burst->next - header_length;
-  for (size_t i = 0; i < burst->segment_count; i++) {
+  enum cring_fault fault =
+      walk(ring, is_packed, ring->next_avail, false, CRING_MAX_LENGTH, view, burst, &chain);
+  if (fault == CRING_FINE && chain.readable < header_length) fault = CRING_SHORT_BUFFER;
+  if (fault != CRING_FINE) {
+    ring->fault = fault;
+    return 0;
+  }
+  const bool is_oversized = chain.readable > CRING_MAX_LENGTH;
+  const size_t start = burst->next - header_length;
+  uint8_t *to = burst->arena + start;
+  for (size_t i = 0; i < burst->segment_count && !is_oversized; i++) {
     memcpy(to, burst->segments[i].host, burst->segments[i].length);
     to += burst->segments[i].length;
   }
-  return CRING_FINE;
+  add(burst, (struct cring_packet){
+                 .start = start,
+                 .length = is_oversized ? 0 : (size_t)chain.readable,
+                 .position = ring->next_avail,
+                 .id = chain.id,
+                 .descriptors = (uint16_t)chain.descriptors,
+                 .links = (uint16_t)links(&chain),
+                 .outcome = is_oversized ? CRING_OVERSIZED : CRING_PENDING,
+             });
+  ring->next_avail = advance(ring, is_packed, ring->next_avail, chain.descriptors);
+  return chain.visits;
 }
 
 INLINE size_t dequeue(
-    struct cring *ring, bool is_packed, struct cring_burst *burst, size_t limit, struct cring_view *callers,
+    struct cring *ring, bool is_packed, struct cring_burst *burst, size_t limit, struct cring_view *view,
     size_t header_length) {
-  const size_t room = CRING_BURST - burst->count;
-  const size_t wanted = limit < room ? limit : room;
-  struct cring_view view = *callers;
-  uint16_t position = ring->next_avail;
-  uint32_t waiting = 0, visits = 0;
-  size_t taken = 0;
-  while (taken < wanted && visits < MAX_VISITS) {
-    if (waiting == 0 && (waiting = announced(ring, is_packed, position)) == 0) break;
-    if (UNLIKELY(!has_place(burst))) break;
-    const size_t start = burst->next - header_length;
-    const uint32_t head = head_at(ring, is_packed, position);
-    if (UNLIKELY(head >= ring->size)) {
+  const size_t first = burst->count;
+  const size_t room = CRING_BURST - first;
+  const uint32_t size = ring->size;
+  uint8_t *const arena = burst->arena;
+  const uint8_t *const descriptors = ring->descriptors;
+  struct cring_packet *packet = burst->packets + first;
+  struct cring_packet *const end = packet + (limit < room ? limit : room);
+  struct window last = window(view, CRING_READ);
+  struct cursor cursor = cursor_at(is_packed, ring->next_avail);
+  size_t next = burst->next;
+  uint32_t visits = 0, waiting = 0;
+  if (ring->fault != CRING_FINE) return 0;
+  while (packet < end) {
+    if (!is_packed && waiting == 0 && (waiting = announced(ring, false, position_of(cursor))) == 0) break;
+    if (UNLIKELY(next > ARENA - CRING_MAX_LENGTH)) break;
+    const uint32_t head =
+        is_packed ? cursor.index : load16(ring->avail + 4 + 2 * (size_t)(cursor.index & (size - 1)));
+    if (!is_packed && UNLIKELY(head >= size)) {
       ring->fault = CRING_DESCRIPTOR_INDEX;
       break;
     }
-    const uint8_t *at = ring->descriptors + 16 * (size_t)head;
-    const struct descriptor descriptor = decode(is_packed, load64(at), load64(at + 8));
+    const uint8_t *at = descriptors + 16 * (size_t)head;
+    // In a packed ring what announces a descriptor is a part of it, so that one look is enough.
+    const uint64_t high = is_packed ? acquire64(at + 8) : load64(at + 8);
+    const struct descriptor descriptor = decode(is_packed, load64(at), high);
+    if (is_packed && (descriptor.flags & (AVAIL | USED)) != (cursor.wrap ? AVAIL : USED)) break;
     const uint8_t *from = NULL;
-    if (LIKELY(!(descriptor.flags & (NEXT | WRITE | INDIRECT)) && descriptor.length <= CRING_MAX_LENGTH))
-      from = whole(&view, descriptor.address, descriptor.length, CRING_READ);
+    if (LIKELY(!(descriptor.flags & (NEXT | WRITE | INDIRECT)) && descriptor.length >= header_length &&
+               descriptor.length <= CRING_MAX_LENGTH))
+      from = in_window(&last, view, descriptor.address, descriptor.length, CRING_READ);
     if (LIKELY(from != NULL)) {
-      if (UNLIKELY(descriptor.length < header_length)) {
-        ring->fault = CRING_SHORT_BUFFER;
-        break;
-      }
-      copy_bytes(burst->arena + start, from, descriptor.length);
-      add(burst, (struct cring_packet){
-                     .start = start,
-                     .length = descriptor.length,
-                     .position = position,
-                     .id = is_packed ? descriptor.link : (uint16_t)head,
-                     .descriptors = 1,
-                     .links = 1,
-                     .outcome = CRING_PENDING,
-                 });
-      position = advance(ring, is_packed, position, 1);
-      visits++;
+      const size_t start = next - header_length;
+      copy_bytes(arena + start, from, descriptor.length);
+      *packet++ = (struct cring_packet){
+          .start = start,
+          .length = descriptor.length,
+          .position = position_of(cursor),
+          .id = is_packed ? descriptor.link : (uint16_t)head,
+          .descriptors = 1,
+          .links = 1,
+          .outcome = CRING_PENDING,
+      };
+      next = ((start + descriptor.length + 63) & ~63ul) + LEAD;
+      step(&cursor, is_packed, size);
     } else {
-      struct chain chain = {0};
-      const enum cring_fault fault = gather(ring, is_packed, position, burst, &view, header_length, &chain);
-      if (fault != CRING_FINE) {
-        ring->fault = fault;
-        break;
-      }
-      const bool is_oversized = chain.readable > CRING_MAX_LENGTH;
-      add(burst, (struct cring_packet){
-                     .start = start,
-                     .length = is_oversized ? 0 : (size_t)chain.readable,
-                     .position = position,
-                     .id = chain.id,
-                     .descriptors = (uint16_t)chain.descriptors,
-                     .links = (uint16_t)links(&chain),
-                     .outcome = is_oversized ? CRING_OVERSIZED : CRING_PENDING,
-                 });
-      position = advance(ring, is_packed, position, chain.descriptors);
-      visits += chain.visits;
+      ring->next_avail = position_of(cursor);
+      burst->count = (size_t)(packet - burst->packets);
+      burst->next = next;
+      const uint32_t visited = gather(ring, is_packed, burst, view, header_length);
+      if (visited == 0) return (size_t)(packet - burst->packets) - first;
+      packet = burst->packets + burst->count;
+      next = burst->next;
+      cursor = cursor_at(is_packed, ring->next_avail);
+      last = window(view, CRING_READ);
+      visits += visited;
+      if (visits >= MAX_VISITS) break;
     }
     waiting--;
-    taken++;
   }
-  ring->next_avail = position;
-  *callers = view;
-  return taken;
+  ring->next_avail = position_of(cursor);
+  burst->count = (size_t)(packet - burst->packets);
+  burst->next = next;
+  return burst->count - first;
 }
 
 size_t cring_dequeue(
@@ -427,8 +488,30 @@ INLINE void publish(struct cring *ring, bool is_packed, const struct shadow *sha
 INLINE void complete(
     struct cring *ring, bool is_packed, const struct cring_burst *burst, size_t first, size_t count) {
   struct shadow shadow = {0};
-  for (size_t i = first; i < first + count; i++)
-    use(ring, is_packed, &shadow, burst->packets[i].id, 0, burst->packets[i].descriptors);
+  const struct cring_packet *packet = burst->packets + first, *const end = packet + count;
+  if (is_packed) {
+    uint8_t *const descriptors = ring->descriptors + 8;
+    struct cursor cursor = cursor_at(true, ring->next_used);
+    shadow.first = position_of(cursor);
+    for (; packet < end; packet++) {
+      const uint64_t high = (uint64_t)packet->id << 32 | (uint64_t)(cursor.wrap ? AVAIL | USED : 0) << 48;
+      if (UNLIKELY(shadow.moved == 0))
+        shadow.first_high = high;
+      else
+        release64(descriptors + 16 * (size_t)cursor.index, high);
+      shadow.moved += packet->descriptors;
+      cursor.index += packet->descriptors;
+      if (UNLIKELY(cursor.index >= ring->size)) cursor = (struct cursor){cursor.index - ring->size, cursor.wrap ^ WRAP};
+    }
+    ring->next_used = position_of(cursor);
+  } else {
+    uint8_t *const entries = ring->used + 4;
+    const uint32_t mask = ring->size - 1;
+    uint32_t position = ring->next_used;
+    for (; packet < end; packet++) store64(entries + 8 * (size_t)(position++ & mask), packet->id);
+    ring->next_used = (uint16_t)position;
+    shadow.moved = (uint32_t)count;
+  }
   publish(ring, is_packed, &shadow);
 }
 
@@ -485,49 +568,77 @@ COLD enum cring_outcome scatter(
 }
 
 INLINE size_t enqueue(
-    struct cring *ring, bool is_packed, struct cring_burst *burst, size_t first, struct cring_view *callers,
+    struct cring *ring, bool is_packed, struct cring_burst *burst, size_t first, struct cring_view *view,
     size_t header_length, bool is_mergeable) {
-  struct cring_view view = *callers;
+  const uint32_t size = ring->size;
+  uint8_t *const arena = burst->arena;
+  uint8_t *const descriptors = ring->descriptors;
+  struct cring_packet *packet = burst->packets + first, *const end = burst->packets + burst->count;
+  struct window last = window(view, CRING_WRITE);
   struct shadow shadow = {0};
+  struct cursor cursor = cursor_at(is_packed, ring->next_avail), used = cursor_at(is_packed, ring->next_used);
   uint32_t waiting = 0, visits = 0;
-  size_t i = first;
-  for (; i < burst->count && visits < MAX_VISITS; i++) {
-    struct cring_packet *packet = &burst->packets[i];
+  if (ring->fault != CRING_FINE) return 0;
+  for (; packet < end; packet++) {
     if (UNLIKELY(packet->outcome == CRING_OVERSIZED)) continue;
-    const uint16_t position = ring->next_avail;
-    if (waiting == 0 && (waiting = announced(ring, is_packed, position)) == 0) break;
-    const uint32_t head = head_at(ring, is_packed, position);
-    if (UNLIKELY(head >= ring->size)) {
+    if (!is_packed && waiting == 0 && (waiting = announced(ring, false, position_of(cursor))) == 0) break;
+    const uint32_t head =
+        is_packed ? cursor.index : load16(ring->avail + 4 + 2 * (size_t)(cursor.index & (size - 1)));
+    if (!is_packed && UNLIKELY(head >= size)) {
       ring->fault = CRING_DESCRIPTOR_INDEX;
       break;
     }
-    const uint8_t *at = ring->descriptors + 16 * (size_t)head;
-    const struct descriptor descriptor = decode(is_packed, load64(at), load64(at + 8));
+    const uint8_t *at = descriptors + 16 * (size_t)head;
+    const uint64_t high = is_packed ? acquire64(at + 8) : load64(at + 8);
+    const struct descriptor descriptor = decode(is_packed, load64(at), high);
+    if (is_packed && (descriptor.flags & (AVAIL | USED)) != (cursor.wrap ? AVAIL : USED)) break;
+    const size_t length = packet->length;
     uint8_t *to = NULL;
-    if (LIKELY((descriptor.flags & (NEXT | WRITE | INDIRECT)) == WRITE && descriptor.length >= packet->length &&
-               packet->length >= header_length))
-      to = whole(&view, descriptor.address, packet->length, CRING_WRITE);
+    if (LIKELY((descriptor.flags & (NEXT | WRITE | INDIRECT)) == WRITE && descriptor.length >= length &&
+               length >= header_length))
+      to = in_window(&last, view, descriptor.address, length, CRING_WRITE);
     if (LIKELY(to != NULL)) {
-      uint8_t *from = burst->arena + packet->start;
+      uint8_t *from = arena + packet->start;
       if (LIKELY(header_length == MODERN_HEADER)) memcpy(from + BUFFER_COUNT_OFFSET, &(uint16_t){1}, 2);
-      copy_bytes(to, from, packet->length);
-      use(ring, is_packed, &shadow, is_packed ? descriptor.link : (uint16_t)head, (uint32_t)packet->length, 1);
+      copy_bytes(to, from, length);
+      const uint64_t entry = (uint64_t)(uint32_t)length;
+      if (is_packed) {
+        const uint64_t flags = (used.wrap ? AVAIL | USED : 0) | WRITE;
+        const uint64_t written = entry | (uint64_t)descriptor.link << 32 | flags << 48;
+        if (UNLIKELY(shadow.moved == 0))
+          shadow = (struct shadow){position_of(used), written, 0};
+        else
+          release64(descriptors + 16 * (size_t)used.index + 8, written);
+      } else {
+        store64(ring->used + 4 + 8 * (size_t)(used.index & (size - 1)), head | entry << 32);
+      }
+      shadow.moved++;
       packet->target_links = 1;
       packet->outcome = CRING_DELIVERED;
-      ring->next_avail = advance(ring, is_packed, position, 1);
-      visits++;
+      step(&cursor, is_packed, size);
+      step(&used, is_packed, size);
       waiting--;
     } else {
+      ring->next_avail = position_of(cursor);
+      ring->next_used = position_of(used);
       const enum cring_outcome outcome =
-          scatter(ring, is_packed, burst, packet, &view, header_length, is_mergeable, &visits, &shadow);
+          scatter(ring, is_packed, burst, packet, view, header_length, is_mergeable, &visits, &shadow);
+      cursor = cursor_at(is_packed, ring->next_avail);
+      used = cursor_at(is_packed, ring->next_used);
+      last = window(view, CRING_WRITE);
+      waiting = 0;
       if (outcome == CRING_PENDING) break;
       packet->outcome = outcome;
-      waiting = 0;
+      if (visits >= MAX_VISITS) {
+        packet++;
+        break;
+      }
     }
   }
+  ring->next_avail = position_of(cursor);
+  ring->next_used = position_of(used);
   publish(ring, is_packed, &shadow);
-  *callers = view;
-  return i - first;
+  return (size_t)(packet - burst->packets) - first;
 }
 
 size_t cring_enqueue(
