@@ -17,6 +17,8 @@ build_packages=(binutils ca-certificates g++ git libc6-dev libcurl4 libncurses6 
   libpci-dev libudev-dev liburing-dev pkg-config)
 # The front-end that drives the sockets: DPDK's testpmd with its drivers.
 peer_packages=(dpdk-dev)
+# What counts instructions.
+measure_packages=(valgrind)
 # What the tests look at machines with.
 test_packages=(iproute2 pciutils python3 umockdev)
 # The lab's guests: what boots them, what is in them, and what looks at their disks afterwards.

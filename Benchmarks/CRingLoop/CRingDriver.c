@@ -20,6 +20,8 @@ void cring_driver_init(
   memset(descriptors, 0, 16 * (size_t)size);
   memset(avail, 0, is_packed ? 4 : 6 + 2 * (size_t)size);
   memset(used, 0, is_packed ? 4 : 6 + 8 * (size_t)size);
+  // Nobody is to call a driver that looks by itself: VIRTQ_AVAIL_F_NO_INTERRUPT, RING_EVENT_FLAGS_DISABLE.
+  store16((uint8_t *)avail + (is_packed ? 2 : 0), 1);
 }
 
 static uint16_t behind(const struct cring_driver *driver, uint16_t position) {

@@ -6,6 +6,8 @@ struct VDPABench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vdpa-bench",
     abstract: "Measures this project: its packets a second beside DPDK's, and many connections at once.",
-    subcommands: [Throughput.self, Rings.self, Connections.self, ConnectionsBackEnd.self],
+    subcommands: [
+      Throughput.self, Rings.self, Instructions.self, CountedTurns.self, Connections.self, ConnectionsBackEnd.self,
+    ],
     defaultSubcommand: Throughput.self)
 }

@@ -4,22 +4,23 @@ import Peers
 /// The device side of a ring, in C.
 @safe struct CDevice: ~Copyable {
   private let ground: RingGround
-  private let isMergeable: Bool
+  private let ringCase: RingCase
   private var ring: cring
   private var view: cring_view
   private let burst: UnsafeMutablePointer<cring_burst>
 
+  /// Serves the first ring.
   init(_ ground: RingGround) throws {
     self.ground = ground
-    isMergeable = ground.ringCase.isMergeable
-    unsafe ring = ground.cRing()
+    ringCase = ground.rings[0].ringCase
+    unsafe ring = ground.rings[0].cRing()
     unsafe view = cring_view(regions: ground.regions.baseAddress, count: ground.regions.count, last: 0)
     guard let burst = unsafe cring_burst_create() else { throw PeerError(.invalidRun, "no memory for a burst") }
     unsafe self.burst = unsafe burst
-    guard ground.ringCase.direction == .enqueue else { return }
+    guard ringCase.direction == .enqueue else { return }
     for i in 0..<Int(CRING_BURST) {
-      let payload = unsafe cring_burst_append(burst, RingCase.headerLength, ground.ringCase.bytes)
-      for byte in 0..<ground.ringCase.bytes { unsafe payload?[byte] = RingGround.byte(byte, of: i) }
+      let payload = unsafe cring_burst_append(burst, RingCase.headerLength, ringCase.bytes)
+      for byte in 0..<ringCase.bytes { unsafe payload?[byte] = GuestRing.byte(byte, of: i) }
     }
   }
 
@@ -29,7 +30,7 @@ import Peers
 
   /// Moves a burst of packets; returns how many they were.
   @inline(__always) mutating func turn() -> Int {
-    switch ground.ringCase.direction {
+    switch ringCase.direction {
     case .dequeue:
       unsafe cring_burst_clear(burst)
       let taken = unsafe cring_dequeue(&ring, burst, Int(CRING_BURST), &view, RingCase.headerLength)
@@ -37,7 +38,7 @@ import Peers
       return taken
     case .enqueue:
       unsafe cring_burst_rearm(burst)
-      return unsafe cring_enqueue(&ring, burst, 0, &view, RingCase.headerLength, isMergeable)
+      return unsafe cring_enqueue(&ring, burst, 0, &view, RingCase.headerLength, ringCase.isMergeable)
     }
   }
 

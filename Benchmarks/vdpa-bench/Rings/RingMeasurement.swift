@@ -12,8 +12,10 @@ struct RingMeasurement {
   init(_ ringCase: RingCase, laps: Int) throws {
     self.ringCase = ringCase
     self.laps = laps
-    ground = try RingGround(ringCase)
+    ground = try RingGround([ringCase])
   }
+
+  private var ring: GuestRing { ground.rings[0] }
 
   /// How many packets a measurement has.
   var packets: Int { laps * ringCase.size }
@@ -24,7 +26,7 @@ struct RingMeasurement {
     func run(_ turn: () -> Int) throws {
       // The first lap has cold caches and predictors.
       for lap in 0...laps {
-        ground.offer()
+        ring.offer()
         let start = MonotonicClock.nanoseconds
         var moved = 0
         while moved < ringCase.size, case let count = turn(), count > 0 { moved += count }
@@ -32,7 +34,7 @@ struct RingMeasurement {
         try check(moved)
       }
     }
-    ground.restart()
+    ring.restart()
     switch side {
     case .swift:
       var device = SwiftDevice(ground)
@@ -47,12 +49,12 @@ struct RingMeasurement {
   /// Moves so many bursts, for whoever counts instructions of `countedTurn`; a lap before is not to be counted and goes
   /// another way.
   func count(_ side: RingSide, bursts: Int) throws {
-    ground.restart()
+    ring.restart()
     func run(_ warm: () -> Int, _ counted: () -> Int) throws {
       let perLap = ringCase.size / PacketBurst.capacity
       var rest = bursts + perLap
       while rest > 0 {
-        ground.offer()
+        ring.offer()
         var moved = 0
         for _ in 0..<perLap {
           moved += rest > bursts || rest <= 0 ? warm() : counted()
@@ -75,23 +77,23 @@ struct RingMeasurement {
     guard moved == ringCase.size else {
       throw PeerError(.invalidRun, "\(ringCase.name): \(moved) of \(ringCase.size) packets were moved")
     }
-    try ground.collect()
+    try ring.collect()
   }
 
   /// Moves a lap with known bytes and looks at each of them.
   ///
   /// - Throws: ``PeerError``, when one is not what it should be.
   func verify(_ side: RingSide) throws {
-    ground.restart()
+    ring.restart()
     for packet in 0..<ringCase.size {
-      _ = ground.withBuffer(packet) { bytes in
+      _ = ring.withBuffer(packet) { bytes in
         for i in bytes.indices {
-          let payload = RingGround.byte(i - RingCase.headerLength, of: packet)
+          let payload = GuestRing.byte(i - RingCase.headerLength, of: packet)
           bytes[i] = ringCase.direction == .enqueue ? 0xee : i < RingCase.headerLength ? 0 : payload
         }
       }
     }
-    ground.offer()
+    ring.offer()
     var moved = 0
     func run(_ turn: () -> Int, _ byte: (Int, Int) -> UInt8) throws {
       while moved < ringCase.size, case let count = turn(), count > 0 {
@@ -103,11 +105,11 @@ struct RingMeasurement {
             switch ringCase.direction {
             case .dequeue:
               found = byte(i, packet)
-              expected = isHeader ? 0 : RingGround.byte(i - RingCase.headerLength, of: moved + packet)
+              expected = isHeader ? 0 : GuestRing.byte(i - RingCase.headerLength, of: moved + packet)
             case .enqueue:
-              found = ground.withBuffer(moved + packet) { $0[i] }
+              found = ring.withBuffer(moved + packet) { $0[i] }
               // One buffer, in a header of zeros otherwise.
-              expected = isHeader ? (i == 10 ? 1 : 0) : RingGround.byte(i - RingCase.headerLength, of: packet)
+              expected = isHeader ? (i == 10 ? 1 : 0) : GuestRing.byte(i - RingCase.headerLength, of: packet)
             }
             guard found == expected else {
               throw PeerError(.invalidRun, "\(ringCase.name), \(side): byte \(i) of packet \(moved + packet) is wrong")

@@ -8,17 +8,18 @@ struct SwiftDevice {
   private var ring: DeviceRing
   let burst = PacketBurst()
 
+  /// Serves the first ring.
   init(_ ground: RingGround) {
     memory = ground.memory
-    direction = ground.ringCase.direction
-    isMergeable = ground.ringCase.isMergeable
-    let start = ground.ringMemory.start
-    ring = DeviceRing(
-      ground.ringMemory, features: [.version1, .indirectDescriptors], nextAvail: start, nextUsed: start)
+    let (ringCase, ringMemory) = (ground.rings[0].ringCase, ground.rings[0].ringMemory)
+    direction = ringCase.direction
+    isMergeable = ringCase.isMergeable
+    let start = ringMemory.start
+    ring = DeviceRing(ringMemory, features: [.version1, .indirectDescriptors], nextAvail: start, nextUsed: start)
     guard direction == .enqueue else { return }
     for i in 0..<PacketBurst.capacity {
-      burst.append(length: ground.ringCase.bytes) { payload in
-        for byte in payload.indices { payload[byte] = RingGround.byte(byte, of: i) }
+      burst.append(length: ringCase.bytes) { payload in
+        for byte in payload.indices { payload[byte] = GuestRing.byte(byte, of: i) }
       }
     }
   }
