@@ -215,7 +215,7 @@ import Testing
       guard outcome == .delivered else { break }
       expected += 1
     }
-    for _ in 0..<expected { from.use(length: 0) }
+    from.useRead(expected, isInOrder: tx.negotiated.isInOrder)
     try require(moved == expected, "\(moved) of \(expected) moved: \(label())")
     try requireSame(memory, image, "\(moved) moved: \(label())")
     try tx.use(tx.given.prefix(moved).map { ($0.id, 0) }, label())

@@ -30,7 +30,7 @@ struct DatapathCase: Sendable {
       RingCase(format: format, direction: direction, bytes: bytes, size: DatapathCase.size, regions: regions)
     }
     let ground = try RingGround((0..<pairs).flatMap { _ in [ringCase(.enqueue), ringCase(.dequeue)] })
-    var features: Features = [.version1, .netMergeableBuffers, .indirectDescriptors, .inOrder]
+    var features: Features = [.version1, .netMergeableBuffers, .indirectDescriptors]
     if format == .packed { features.insert(.packedRing) }
     let turns = try PairTurns(
       port == .source ? .source(length: bytes) : try PortConfiguration(parsing: "\(port)"), features: features,

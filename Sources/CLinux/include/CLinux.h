@@ -201,6 +201,9 @@ static inline uint8_t clinux_load_u8(const void *p) { return __atomic_load_n((co
 static inline uint16_t clinux_load_u16(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); }
 static inline uint32_t clinux_load_u32(const void *p) { return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); }
 static inline uint64_t clinux_load_u64(const void *p) { return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); }
+static inline uint64_t clinux_load_acquire_u64(const void *p) {
+  return __atomic_load_n((const uint64_t *)p, __ATOMIC_ACQUIRE);
+}
 static inline uint16_t clinux_load_acquire_u16(const void *p) {
   return __atomic_load_n((const uint16_t *)p, __ATOMIC_ACQUIRE);
 }
@@ -217,6 +220,9 @@ static inline void clinux_store_release_u16(void *p, uint16_t v) {
 static inline void clinux_store_release_u32(void *p, uint32_t v) {
   __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELEASE);
 }
+static inline void clinux_store_release_u64(void *p, uint64_t v) {
+  __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELEASE);
+}
 static inline uint32_t clinux_exchange_u32(void *p, uint32_t v) {
   return __atomic_exchange_n((uint32_t *)p, v, __ATOMIC_SEQ_CST);
 }
@@ -231,6 +237,32 @@ static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST);
 static inline void clinux_compiler_fence(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void clinux_copy(void *to, const void *from, size_t length) { memcpy(to, from, length); }
 static inline void clinux_prefetch(const void *p) { __builtin_prefetch(p); }
+/// For a place that is going to be written. Where a processor has no such instruction it is one that does nothing.
+static inline void clinux_prefetch_to_write(const void *p) {
+#if defined(__x86_64__)
+  __asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+  __builtin_prefetch(p, 1);
+#endif
+}
+
+/// What a record of a packet begins with: its payload's place in an arena in lines of 64 bytes, and its length with the
+/// header, which ends there, in bytes.
+struct clinux_packet {
+  uint32_t line;
+  uint32_t length;
+};
+/// Copies packets with their headers into an arena, with the widest registers that the processor has.
+///
+/// - stride: From one record to the next, in bytes.
+/// - keeps_headers: Whether the headers are copied too; if not, they are zero. There are 16 bytes in front of a payload.
+void clinux_take_packets(
+    void *arena, const void *records, size_t stride, void *const *sources, size_t count, size_t header_length,
+    _Bool keeps_headers);
+/// Copies packets out of an arena, each into one buffer of a guest. Of headers of 10 or 12 bytes (virtio 1.2, §5.1.6) only
+/// that is written which differs from what is there, with 1 for `num_buffers`.
+void clinux_give_packets(
+    const void *arena, const void *records, size_t stride, void *const *targets, size_t count, size_t header_length);
 static inline void clinux_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

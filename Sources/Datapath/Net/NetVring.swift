@@ -64,15 +64,16 @@ struct NetVring {
   /// Takes packets from the guest into a burst, behind those that are there. They are to be completed.
   private mutating func fetch(into burst: PacketBurst, limit: Int) -> Int {
     base.ring.dequeueBurst(
-      into: burst, limit: limit, memory: base.memory.addressMap.view, headerLength: headerLength)
+      into: burst, limit: limit, memory: base.memory.addressMap.view, headerLength: headerLength,
+      // Without offloads nothing is asked for, whatever a driver has left there.
+      keepsHeaders: hasOffloads)
   }
 
   /// Takes packets from the guest into a burst of which nothing is needed any more, and checks their headers.
   mutating func dequeue(into burst: PacketBurst, limit: Int) -> Int {
     burst.clear()
     let taken = fetch(into: burst, limit: limit)
-    // Without offloads nothing is asked for, whatever a driver has left in the header.
-    if hasOffloads { translation.inbound(burst) } else { burst.clearHeaders(length: headerLength) }
+    if hasOffloads { translation.inbound(burst) }
     return taken
   }
 

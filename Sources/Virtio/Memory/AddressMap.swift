@@ -81,10 +81,10 @@
 
   private let source: Source
   /// How many ranges there are.
-  public let count: Int
+  public var count: Int { unsafe table.count }
 
   // The table is written once, before anybody else sees this object, and freed with it.
-  nonisolated(unsafe) private let entries: UnsafeMutablePointer<MemoryView.Entry>
+  nonisolated(unsafe) private let table: AddressTable
 
   /// A map of ranges.
   ///
@@ -99,15 +99,11 @@
           + "0x\(String(next.start, radix: 16)) overlap")
     }
     source = .ranges(sorted)
-    count = sorted.count
-    let table = UnsafeMutablePointer<MemoryView.Entry>.allocate(capacity: max(sorted.count, 1))
-    for (i, range) in sorted.enumerated() {
-      unsafe (table + i).initialize(
-        to: MemoryView.Entry(
-          start: range.start, end: range.start + range.size, host: range.mapping.start + Int(range.offset),
-          access: range.access))
-    }
-    unsafe entries = table
+    unsafe table = AddressTable(
+      sorted.map { range in
+        unsafe AddressTable.Entry(
+          start: range.start, size: range.size, host: range.mapping.start + Int(range.offset), access: range.access)
+      })
   }
 
   /// The memory of a guest by what its IOMMU makes of its addresses. What is translated to an address that `physical`
@@ -116,19 +112,14 @@
   /// - Parameter physical: The memory by guest physical address.
   init(_ translations: IOTLB, over physical: AddressMap) {
     source = .translated(translations, over: physical)
-    let table = UnsafeMutablePointer<MemoryView.Entry>.allocate(capacity: max(translations.entries.count, 1))
     var view = physical.view
-    var count = 0
-    for entry in translations.entries {
-      guard let host = unsafe view.contiguous(at: entry.guestAddress, length: Int(entry.size), for: []) else {
-        continue
-      }
-      unsafe (table + count).initialize(
-        to: MemoryView.Entry(start: entry.start, end: entry.start + entry.size, host: host, access: entry.access))
-      count += 1
-    }
-    self.count = count
-    unsafe entries = table
+    unsafe table = AddressTable(
+      translations.entries.compactMap { entry in
+        guard let host = unsafe view.contiguous(at: entry.guestAddress, length: Int(entry.size), for: []) else {
+          return nil
+        }
+        return unsafe AddressTable.Entry(start: entry.start, size: entry.size, host: host, access: entry.access)
+      })
   }
 
   /// The ranges by ascending address. For translated memory they are made for whoever asks.
@@ -174,15 +165,17 @@
   public func keepsAll(of other: AddressMap) -> Bool {
     if self === other { return true }
     var view = view
-    for i in 0..<other.count {
-      let entry = unsafe other.entries[i]
+    for i in unsafe 0..<other.table.count {
+      let entry = unsafe other.table[i]
       var address = entry.start
-      while address < entry.end {
+      var rest = entry.size
+      while rest > 0 {
         let host = unsafe entry.host + Int(address - entry.start)
-        guard let found = unsafe view.segment(at: address, length: entry.end - address, for: entry.access),
+        guard let found = unsafe view.segment(at: address, length: rest, for: entry.access),
           unsafe found.host == host
         else { return false }
-        address += unsafe UInt64(found.length)
+        address &+= unsafe UInt64(found.length)
+        rest -= unsafe UInt64(found.length)
       }
     }
     return true
@@ -193,12 +186,11 @@
 
   private init() {
     source = .ranges([])
-    count = 0
-    unsafe entries = UnsafeMutablePointer<MemoryView.Entry>.allocate(capacity: 1)
+    unsafe table = AddressTable([])
   }
 
   deinit {
-    unsafe entries.deallocate()
+    unsafe table.free()
   }
 
   /// What has become of memory whose pages were found gone (``BusErrorGuard``), and what to do; nil when all of it is
@@ -212,5 +204,5 @@
   }
 
   /// A view for the accesses of a burst. The map must outlive it.
-  package var view: MemoryView { unsafe MemoryView(entries: entries, count: count) }
+  package var view: MemoryView { unsafe MemoryView(table) }
 }

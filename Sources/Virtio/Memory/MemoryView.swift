@@ -6,56 +6,28 @@ internal import CLinux
 /// and length against the table and the access against the range's permission, so nothing outside of it can be reached
 /// whatever address comes from the guest.
 @safe package struct MemoryView {
-  /// A range of addresses that is contiguous in this process.
-  @safe package struct Entry {
-    let start: UInt64
-    let end: UInt64
-    let host: UnsafeMutableRawPointer
-    let access: AddressMap.Access
-  }
-
-  private let entries: UnsafePointer<Entry>
-  private let count: Int
-  /// The entry that was hit last: buffers of one ring mostly come from one region.
-  private var last = 0
+  private let table: AddressTable
   /// The access that failed last.
   package private(set) var miss: AddressMap.Miss?
 
-  init(entries: UnsafePointer<Entry>, count: Int) {
-    unsafe self.entries = entries
-    self.count = count
-  }
+  init(_ table: AddressTable) { self.table = table }
 
-  /// The entry that covers `address`, nil when there is none.
-  @inline(__always) private mutating func find(_ address: UInt64) -> UnsafePointer<Entry>? {
-    if last < count {
-      let entry = unsafe entries + last
-      if unsafe address >= entry.pointee.start && address < entry.pointee.end { return unsafe entry }
+  /// Where a piece is of which all lies in one range; nil when it does not, or is not mapped for that access, for
+  /// ``segment(at:length:for:)`` to find out.
+  @unsafe @inline(__always) func whole(
+    at address: UInt64, length: Int, for access: AddressMap.Access
+  ) -> UnsafeMutableRawPointer? {
+    var entry = unsafe table.likely(address)
+    var offset = unsafe address &- entry.pointee.start
+    var size = unsafe entry.pointee.size(for: access)
+    if _slowPath(offset >= size) {
+      unsafe entry = table.search(address)
+      offset = unsafe address &- entry.pointee.start
+      size = unsafe entry.pointee.size(for: access)
+      guard offset < size else { return nil }
     }
-    return unsafe search(address)
-  }
-
-  @inline(never) private mutating func search(_ address: UInt64) -> UnsafePointer<Entry>? {
-    // Whoever goes through memory comes to the next one.
-    let next = last &+ 1
-    if next < count, unsafe address >= entries[next].start, unsafe address < entries[next].end {
-      last = next
-      return unsafe entries + next
-    }
-    var low = 0
-    var high = count
-    while low < high {
-      let middle = (low &+ high) / 2
-      if unsafe address < entries[middle].start {
-        high = middle
-      } else if unsafe address >= entries[middle].end {
-        low = middle &+ 1
-      } else {
-        last = middle
-        return unsafe entries + middle
-      }
-    }
-    return nil
+    guard UInt64(truncatingIfNeeded: length) <= size &- offset else { return nil }
+    return unsafe entry.pointee.host + Int(truncatingIfNeeded: offset)
   }
 
   /// The longest piece from `address` on that is contiguous in this process.
@@ -64,14 +36,15 @@ internal import CLinux
   @unsafe @inline(__always) package mutating func segment(
     at address: UInt64, length: UInt64, for access: AddressMap.Access
   ) -> (host: UnsafeMutableRawPointer, length: Int)? {
-    guard let entry = unsafe find(address), unsafe entry.pointee.access.isSuperset(of: access) else {
+    let entry = unsafe table.find(address)
+    let offset = unsafe address &- entry.pointee.start
+    guard unsafe offset < entry.pointee.size, unsafe entry.pointee.access.isSuperset(of: access) else {
       note(address, access)
       return nil
     }
-    let offset = unsafe address &- entry.pointee.start
-    let available = unsafe entry.pointee.end &- address
     return unsafe (
-      entry.pointee.host + Int(truncatingIfNeeded: offset), Int(truncatingIfNeeded: min(length, available))
+      entry.pointee.host + Int(truncatingIfNeeded: offset),
+      Int(truncatingIfNeeded: min(length, entry.pointee.size &- offset))
     )
   }
 

@@ -10,18 +10,23 @@ extension DeviceRing {
   /// - Parameters:
   ///   - limit: The most packets to take.
   ///   - headerLength: A chain with less is a fault.
+  ///   - keepsHeaders: Whether the headers are wanted. If not, they are zero in the burst whatever the guest has written.
   /// - Returns: How many packets were taken.
   package mutating func dequeueBurst(
-    into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int
+    into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int, keepsHeaders: Bool = true
   ) -> Int {
     switch self.memory {
-    case .split(let area): dequeue(area, into: burst, limit: limit, memory: memory, headerLength: headerLength)
-    case .packed(let area): dequeue(area, into: burst, limit: limit, memory: memory, headerLength: headerLength)
+    case .split(let area):
+      dequeue(
+        area, into: burst, limit: limit, memory: memory, headerLength: headerLength, keepsHeaders: keepsHeaders)
+    case .packed(let area):
+      dequeue(
+        area, into: burst, limit: limit, memory: memory, headerLength: headerLength, keepsHeaders: keepsHeaders)
     }
   }
 
   private mutating func dequeue<A: RingArea>(
-    _ area: A, into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int
+    _ area: A, into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int, keepsHeaders: Bool
   ) -> Int {
     burst.setHeaderLength(headerLength)
     let wanted = min(limit, PacketBurst.capacity - burst.count)
@@ -37,6 +42,16 @@ extension DeviceRing {
       if announced == 0 {
         announced = self.announced(area, from: position)
         guard announced > 0 else { break }
+        if taken == 0 { burst.prepareIntake(min(announced, wanted)) }
+      }
+      let run = takeRun(
+        area, from: &position, most: A.isSequential ? wanted &- taken : min(wanted &- taken, announced), into: burst,
+        memory: memory, headerLength: headerLength, longest: longest, keepsHeaders: keepsHeaders)
+      if run > 0 {
+        announced = A.isSequential ? 0 : announced &- run
+        taken &+= run
+        visits &+= run
+        continue
       }
       guard let start = burst.place(headerLength: headerLength) else { break }
       segments.truncate(to: 0)
@@ -56,9 +71,10 @@ extension DeviceRing {
       if !isOversized { burst.gather(at: start, count: chain.readable) }
       burst.add(
         PacketBurst.Slot(
-          start: start, length: isOversized ? 0 : chain.readable, position: position, id: chain.id,
-          descriptors: UInt16(truncatingIfNeeded: chain.descriptors), links: UInt16(truncatingIfNeeded: chain.links),
+          payload: start &+ headerLength, headerLength: headerLength, length: isOversized ? 0 : chain.readable,
+          position: position, id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors), links: UInt16(truncatingIfNeeded: chain.links),
           outcome: isOversized ? .oversized : .pending))
+      if !keepsHeaders { burst.clearHeader(of: burst.count &- 1, length: headerLength) }
       position = area.advance(position, by: chain.descriptors)
       announced &-= 1
       taken &+= 1
@@ -83,9 +99,31 @@ extension DeviceRing {
 
   private mutating func complete<A: RingArea>(_ area: A, _ burst: PacketBurst, first: Int, count: Int) {
     precondition(first >= 0 && count >= 0 && first + count <= burst.count)
-    for i in first..<first &+ count {
-      let slot = burst[i]
-      use(area, id: slot.id, length: 0, descriptors: Int(slot.descriptors))
+    let packets = burst.packets(from: first, count: count)
+    if isInOrder && count > 1 {
+      // The last one of a batch stands for all of them (virtio 1.2, §2.7.9 and §2.8.8).
+      var descriptors = 0
+      if A.isSequential { for i in 0..<count { descriptors &+= Int(packets[i].descriptors) } }
+      use(area, id: packets[count &- 1].id, length: 0, chains: count, descriptors: descriptors)
+    } else {
+      if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
+      var used = area.stretch(from: nextUsed)
+      var offset = 0
+      var moved = unpublished
+      for i in 0..<count {
+        let packet = packets[i]
+        used.writeUsed(offset, id: packet.id, length: 0, isFirst: moved == 0)
+        let steps = A.isSequential ? Int(packet.descriptors) : 1
+        offset &+= steps
+        moved &+= steps
+        if A.isSequential && offset >= used.count {
+          nextUsed = area.advance(nextUsed, steps: offset)
+          used = area.stretch(from: nextUsed)
+          offset = 0
+        }
+      }
+      nextUsed = area.advance(nextUsed, steps: offset)
+      unpublished = moved
     }
     publish(area)
   }
@@ -138,6 +176,14 @@ extension DeviceRing {
     var visits = 0
     var index = first
     while index < burst.count && visits < PacketBurst.maxVisits {
+      let announced = A.isSequential ? (fault == .none && miss == nil ? .max : 0) : announced(area, from: nextAvail)
+      let run = giveRun(
+        area, burst, first: index, most: announced, memory: memory, headerLength: headerLength, notes: notes)
+      if run > 0 {
+        index &+= run
+        visits &+= run
+        continue
+      }
       if burst[index].outcome != .oversized {
         var links = 0
         let outcome = scatter(

@@ -34,11 +34,13 @@ package struct DeviceRing {
 
   let hasIndirect: Bool
   let hasEventIndex: Bool
+  /// Whether the driver knows that chains come back in the order in which it has made them available.
+  let isInOrder: Bool
   /// Whether addresses are those of the guest's IOMMU, of which any may be unknown.
   private let isTranslated: Bool
   /// Chains that were returned and not announced: where the first of them is, its length, and how far positions moved.
-  private var firstUnpublished: (position: UInt16, length: UInt32) = (0, 0)
-  private var unpublished = 0
+  var firstUnpublished: (position: UInt16, length: UInt32) = (0, 0)
+  var unpublished = 0
   var hasUnpublished: Bool { unpublished > 0 }
   /// How far positions have moved since the driver was last asked whether it wants a call. What somebody else returned
   /// before may be unannounced too, so at first everything counts as moved.
@@ -53,6 +55,7 @@ package struct DeviceRing {
     self.nextUsed = nextUsed
     hasIndirect = features.contains(.indirectDescriptors)
     hasEventIndex = features.contains(.eventIndex)
+    isInOrder = features.contains(.inOrder)
     isTranslated = features.contains(.accessPlatform)
   }
 
@@ -116,12 +119,18 @@ package struct DeviceRing {
   // MARK: Returning chains
 
   /// Writes that a chain was used; announced by ``publish(_:)``.
-  @inline(__always) mutating func use<A: RingArea>(_ area: A, id: UInt16, length: UInt32, descriptors: Int) {
+  ///
+  /// - Parameters:
+  ///   - chains: How many it stands for, with how many descriptors.
+  @inline(__always) mutating func use<A: RingArea>(
+    _ area: A, id: UInt16, length: UInt32, chains: Int = 1, descriptors: Int
+  ) {
     let isFirst = unpublished == 0
     if isFirst { firstUnpublished = (nextUsed, length) }
     area.writeUsed(at: nextUsed, id: id, length: length, isFirst: isFirst)
-    nextUsed = area.advance(nextUsed, by: descriptors)
-    unpublished &+= A.isSequential ? descriptors : 1
+    let steps = A.isSequential ? descriptors : chains
+    nextUsed = area.advance(nextUsed, steps: steps)
+    unpublished &+= steps
   }
 
   @inline(__always) mutating func publish<A: RingArea>(_ area: A) {

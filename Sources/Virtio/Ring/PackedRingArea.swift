@@ -92,6 +92,51 @@ internal import CLinux
     return flags(index(position)) & both == PackedRingArea.availFlags(position) ? 1 : 0
   }
   @inline(__always) func head(at position: UInt16) -> Int { index(position) }
+  @inline(__always) func stretch(from position: UInt16) -> Stretch {
+    let index = index(position)
+    return unsafe Stretch(
+      start: at(index), count: size &- index, position: UInt16(truncatingIfNeeded: index) | position & PackedRingArea.wrapCounter,
+      availFlags: PackedRingArea.availFlags(position), usedFlags: PackedRingArea.usedFlags(position))
+  }
+
+  /// The descriptors up to the ring's end, in one lap.
+  @safe struct Stretch: RingStretch {
+    fileprivate let start: UnsafeMutableRawPointer
+    let count: Int
+    fileprivate let position: UInt16
+    fileprivate let availFlags: UInt16
+    fileprivate let usedFlags: UInt16
+
+    @inline(__always) func position(_ index: Int) -> UInt16 { position &+ UInt16(truncatingIfNeeded: index) }
+    @inline(__always) private func at(_ index: Int) -> UnsafeMutableRawPointer {
+      precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+      return unsafe start + index &* 16
+    }
+    @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {
+      let at = unsafe at(index)
+      // What announces it is in the same word as its shape, its id and its length.
+      let high = unsafe clinux_load_acquire_u64(at + 8)
+      let shape =
+        RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect | RingDescriptor.avail | RingDescriptor.used
+      guard
+        UInt16(truncatingIfNeeded: high &>> 48) & shape == availFlags | (isWritable ? RingDescriptor.write : 0)
+      else { return nil }
+      return SingleDescriptor(
+        address: unsafe clinux_load_u64(at), length: UInt32(truncatingIfNeeded: high),
+        id: UInt16(truncatingIfNeeded: high &>> 32))
+    }
+    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool) {
+      let at = unsafe at(index)
+      if isFirst {
+        unsafe clinux_store_u32(at + 8, length)
+        unsafe clinux_store_u16(at + 12, id)
+      } else {
+        let flags = usedFlags | (length > 0 ? RingDescriptor.write : 0)
+        unsafe clinux_store_release_u64(at + 8, UInt64(length) | UInt64(id) &<< 32 | UInt64(flags) &<< 48)
+      }
+    }
+  }
+
   @inline(__always) func next(_ index: Int, _ descriptor: RingDescriptor) -> Int {
     index &+ 1 < size ? index &+ 1 : 0
   }
@@ -103,15 +148,14 @@ internal import CLinux
       : UInt16(truncatingIfNeeded: next &- size) | wrap ^ PackedRingArea.wrapCounter
   }
 
+  @inline(__always) func advance(_ position: UInt16, steps: Int) -> UInt16 { advance(position, by: steps) }
+
   @inline(__always) private static func flags(_ position: UInt16, length: UInt32) -> UInt16 {
     usedFlags(position) | (length > 0 ? RingDescriptor.write : 0)
   }
 
   @inline(__always) func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool) {
-    let at = unsafe at(index(position))
-    unsafe clinux_store_u32(at + 8, length)
-    unsafe clinux_store_u16(at + 12, id)
-    if !isFirst { unsafe clinux_store_release_u16(at + 14, PackedRingArea.flags(position, length: length)) }
+    stretch(from: position).writeUsed(0, id: id, length: length, isFirst: isFirst)
   }
 
   @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) {

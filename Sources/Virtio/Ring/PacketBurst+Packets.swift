@@ -10,7 +10,7 @@ extension PacketBurst {
   /// The length of a packet's payload in bytes.
   @inlinable public func payloadLength(of index: Int) -> Int {
     let slot = self[index]
-    return max(slot.length &- (slot.payload &- slot.start), 0)
+    return max(slot.length &- slot.headerLength, 0)
   }
 
   /// Works on a packet's payload in place.
@@ -22,7 +22,7 @@ extension PacketBurst {
     of index: Int, _ body: (inout MutableSpan<UInt8>) throws(E) -> R
   ) throws(E) -> R {
     let slot = self[index]
-    return try withBytes(at: slot.payload, count: max(slot.length &- (slot.payload &- slot.start), 0), body)
+    return try withBytes(at: slot.payload, count: max(slot.length &- slot.headerLength, 0), body)
   }
 
   /// Works on a packet's payload in place.
@@ -46,7 +46,7 @@ extension PacketBurst {
   /// The header in front of a packet, as it came (virtio 1.2, §5.1.6).
   public func header(of index: Int) -> NetHeader {
     let slot = self[index]
-    let length = slot.payload - slot.start
+    let length = slot.headerLength
     guard length >= NetHeader.legacyLength else { return NetHeader() }
     return withBytes(at: slot.start, count: length) { NetHeader(decoding: $0.span, length: length) }
   }
@@ -55,7 +55,7 @@ extension PacketBurst {
   /// written here.
   public func setHeader(_ header: NetHeader, of index: Int) {
     let slot = self[index]
-    let length = slot.payload - slot.start
+    let length = slot.headerLength
     guard length >= NetHeader.legacyLength else { return }
     withBytes(at: slot.start, count: length) { header.encode(into: &$0, length: length) }
   }
@@ -68,7 +68,7 @@ extension PacketBurst {
   public func truncate(_ index: Int, to length: Int) {
     precondition(length >= 0 && length <= payloadLength(of: index))
     let slot = self[index]
-    unsafe slots[index].length = slot.payload - slot.start + length
+    unsafe slots[index].bytes = UInt32(truncatingIfNeeded: slot.headerLength + length)
   }
 
   // MARK: Adding packets
@@ -87,7 +87,7 @@ extension PacketBurst {
     else { return false }
     unsafe (arena + start).initializeMemory(as: UInt8.self, repeating: 0, count: headerLength)
     withBytes(at: start + headerLength, count: length, fill)
-    add(Slot(start: start, length: headerLength + length))
+    add(Slot(payload: start + headerLength, headerLength: headerLength, length: headerLength + length))
     return true
   }
 

@@ -17,26 +17,82 @@ internal import CLinux
 /// burst.clear()
 /// ```
 @safe public final class PacketBurst {
-  /// One packet.
+  /// One packet. It begins like `clinux_packet`. What is written together stands in one word each.
   @usableFromInline package struct Slot {
-    /// Where the header starts in the arena.
-    @usableFromInline package var start: Int = 0
-    /// The length of header and payload in bytes.
-    @usableFromInline package var length: Int = 0
-    /// Where the chain it came from was announced.
-    package var position: UInt16 = 0
-    /// The id of that chain.
-    package var id: UInt16 = 0
-    /// How many descriptors of the ring that chain takes.
-    package var descriptors: UInt16 = 0
-    /// How many descriptors it came in, and was written to, those of indirect tables included.
-    package var links: UInt16 = 0
-    package var targetLinks: UInt16 = 0
-    /// What has become of it.
-    package var outcome: Outcome = .pending
+    /// Where the payload starts in the arena, in cache lines; the header ends there and is shorter than one.
+    @usableFromInline var line: UInt32 = 0
+    @usableFromInline var bytes: UInt32 = 0
+    /// The position of its chain, and above it the chain's id.
+    private var chain: UInt32 = 0
+    /// How many descriptors of the ring that chain takes, and above it how many there are with those of its table.
+    private var counts: UInt32 = 0
+    /// How many descriptors it was written to, the length of the header, and what has become of it.
+    @usableFromInline var fate: UInt32 = 0
 
-    /// Where the payload starts; the header ends there and is shorter than a cache line.
-    @inlinable var payload: Int { (start &+ 63) & ~63 }
+    init() {}
+
+    init(
+      payload: Int, headerLength: Int, length: Int, position: UInt16 = 0, id: UInt16 = 0, descriptors: UInt16 = 0,
+      links: UInt16 = 0, outcome: Outcome = .pending
+    ) {
+      line = UInt32(truncatingIfNeeded: payload &>> 6)
+      bytes = UInt32(truncatingIfNeeded: length)
+      chain = UInt32(position) | UInt32(id) &<< 16
+      counts = UInt32(descriptors) | UInt32(links) &<< 16
+      fate = Slot.fate(headerLength: headerLength) | UInt32(outcome.rawValue) &<< 24
+    }
+
+    /// A packet of one descriptor.
+    @inline(__always) init(line: UInt32, length: UInt32, position: UInt16, id: UInt16, fate: UInt32) {
+      self.line = line
+      bytes = length
+      chain = UInt32(position) | UInt32(id) &<< 16
+      counts = 1 | 1 &<< 16
+      self.fate = fate
+    }
+
+    /// The fate of a packet that is there.
+    @inline(__always) static func fate(headerLength: Int) -> UInt32 {
+      UInt32(truncatingIfNeeded: headerLength & 0xff) &<< 16
+    }
+
+    /// The position where the chain that it came from was announced.
+    package var position: UInt16 { UInt16(truncatingIfNeeded: chain) }
+    /// The id of that chain.
+    package var id: UInt16 { UInt16(truncatingIfNeeded: chain &>> 16) }
+    /// How many descriptors of the ring that chain takes.
+    package var descriptors: UInt16 { UInt16(truncatingIfNeeded: counts) }
+    /// How many descriptors it came in, those of indirect tables included.
+    package var links: UInt16 {
+      get { UInt16(truncatingIfNeeded: counts &>> 16) }
+      set { counts = counts & 0xffff | UInt32(newValue) &<< 16 }
+    }
+    /// How many it was written to.
+    package var targetLinks: UInt16 {
+      get { UInt16(truncatingIfNeeded: fate) }
+      set { fate = fate & 0xffff_0000 | UInt32(newValue) }
+    }
+    @inlinable package var headerLength: Int { Int(truncatingIfNeeded: fate &>> 16 & 0xff) }
+    mutating func setHeaderLength(_ length: Int) { fate = fate & 0xff00_ffff | Slot.fate(headerLength: length) }
+    /// What has become of it.
+    package var outcome: Outcome {
+      get { Outcome(rawValue: UInt8(truncatingIfNeeded: fate &>> 24)) ?? .pending }
+      set { fate = fate & 0x00ff_ffff | UInt32(newValue.rawValue) &<< 24 }
+    }
+
+    /// Where the payload starts in the arena, in bytes.
+    @inlinable package var payload: Int { Int(line) &* 64 }
+    /// Where the header starts.
+    @inlinable package var start: Int { payload &- headerLength }
+    /// The length of header and payload in bytes.
+    @inlinable package var length: Int { Int(bytes) }
+
+    /// It was written into one descriptor.
+    @inline(__always) mutating func setDelivered(headerLength: Int) {
+      fate = Slot.fate(headerLength: headerLength) | 1 | UInt32(Outcome.delivered.rawValue) &<< 24
+    }
+    @inline(__always) mutating func setPending() { fate &= 0x00ff_ffff }
+    @inline(__always) var isOversized: Bool { fate &>> 24 == UInt32(Outcome.oversized.rawValue) }
   }
 
   /// What has become of a packet.
@@ -62,7 +118,7 @@ internal import CLinux
   /// How many descriptors a burst visits before it ends early.
   package static let maxVisits = 4096
 
-  private static let arenaBytes = 4 * 65536
+  static let arenaBytes = 4 * 65536
   /// The room for a header in front of a payload; the header is shorter.
   static let lead = 64
 
@@ -79,14 +135,16 @@ internal import CLinux
   @usableFromInline let slots: UnsafeMutablePointer<Slot>
   /// The arena, or the memory of all of the pool's buffers.
   @usableFromInline let arena: UnsafeMutableRawPointer
-  private let arenaLength: Int
-  /// The buffers that one packet is scattered over; no more than there are descriptors.
-  private let buffers: UnsafeMutablePointer<Buffer>
+  let arenaLength: Int
+  /// The buffers that one packet is scattered over, or those of a run of packets; no more than there are descriptors.
+  let buffers: UnsafeMutablePointer<Buffer>
+  /// Where in guest memory the packets of a run are.
+  let hosts: UnsafeMutablePointer<UnsafeMutableRawPointer?>
   /// Where in guest memory the packet is that is being copied.
   let segments = SegmentList()
   /// The pool's buffers that are set aside for the packets to come, the next one last; room for those of a full burst
   /// beside as many as are kept.
-  private let reserve: UnsafeMutablePointer<UInt32>
+  let reserve: UnsafeMutablePointer<UInt32>
   // Stored properties of a class that change would cost two calls of the run time's exclusivity check each time another
   // module looks at a packet; what is behind a pointer costs a load.
   @usableFromInline let state: UnsafeMutablePointer<State>
@@ -113,6 +171,8 @@ internal import CLinux
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe buffers = .allocate(capacity: RingLayout.maxSize)
+    unsafe hosts = .allocate(capacity: PacketBurst.capacity)
+    unsafe hosts.initialize(repeating: nil, count: PacketBurst.capacity)
     unsafe reserve = .allocate(capacity: 1)
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
@@ -126,6 +186,8 @@ internal import CLinux
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe buffers = .allocate(capacity: RingLayout.maxSize)
+    unsafe hosts = .allocate(capacity: PacketBurst.capacity)
+    unsafe hosts.initialize(repeating: nil, count: PacketBurst.capacity)
     unsafe reserve = .allocate(capacity: 2 * PacketBurst.capacity)
     unsafe state = .allocate(capacity: 1)
     // No buffer is in reserve, so none is at hand.
@@ -141,6 +203,7 @@ internal import CLinux
     }
     unsafe slots.deallocate()
     unsafe buffers.deallocate()
+    unsafe hosts.deallocate()
     unsafe reserve.deallocate()
     unsafe state.deallocate()
   }
@@ -199,6 +262,24 @@ internal import CLinux
     } else {
       unsafe state.pointee.limit = -1
     }
+  }
+
+  /// Has as many buffers in reserve as a burst takes, if the pool has them.
+  @inline(__always) func prepareIntake(_ count: Int) {
+    if let pool, unsafe state.pointee.reserved < count { fillReserve(pool) }
+  }
+
+  @inline(never) private func fillReserve(_ pool: PacketPool) {
+    let reserved = unsafe state.pointee.reserved
+    guard reserved < PacketBurst.capacity else { return }
+    unsafe state.pointee.reserved += pool.take(PacketBurst.capacity - reserved, into: reserve + reserved)
+    prepare()
+  }
+
+  /// Takes note of how many buffers are left in reserve.
+  @inline(__always) func keepPlaces(_ reserved: Int) {
+    unsafe state.pointee.reserved = reserved
+    prepare()
   }
 
   /// Whether a packet found no buffer in the pool since the last time this was asked.
@@ -318,7 +399,7 @@ internal import CLinux
   /// Gives the header of a packet, which may have come from another burst, the length of those of this burst.
   func resizeHeader(of index: Int) {
     let slot = self[index]
-    let before = slot.payload - slot.start
+    let before = slot.headerLength
     let after = unsafe state.pointee.headerLength
     guard before != after else { return }
     let start = slot.payload - after
@@ -327,22 +408,33 @@ internal import CLinux
     if after > before {
       unsafe (arena + start + before).initializeMemory(as: UInt8.self, repeating: 0, count: after - before)
     }
-    unsafe slots[index].start = start
-    unsafe slots[index].length += after - before
+    unsafe slots[index].setHeaderLength(after)
+    unsafe slots[index].bytes = UInt32(truncatingIfNeeded: slot.length + after - before)
   }
 
   /// Makes all headers zero: packets to a guest that has negotiated no offload.
   package func clearHeaders(length: Int) {
     precondition(length >= 0 && length <= PacketBurst.lead)
-    for i in 0..<count {
-      let slot = unsafe slots[i]
-      unsafe (arena + slot.start).initializeMemory(as: UInt8.self, repeating: 0, count: min(length, slot.length))
+    for i in 0..<count { clearHeader(of: unsafe slots[i], length: length) }
+  }
+
+  @inline(__always) func clearHeader(of index: Int, length: Int) { clearHeader(of: self[index], length: length) }
+
+  @inline(__always) func clearHeader(of slot: Slot, length: Int) {
+    guard slot.outcome != .oversized else { return }
+    precondition(slot.start >= 0 && slot.start <= arenaLength - PacketBurst.lead)
+    let header = unsafe arena + slot.start
+    if length == NetHeader.modernLength {
+      unsafe header.storeBytes(of: 0, as: UInt64.self)
+      unsafe header.storeBytes(of: 0, toByteOffset: 8, as: UInt32.self)
+    } else {
+      unsafe header.initializeMemory(as: UInt8.self, repeating: 0, count: length)
     }
   }
 
   /// Forgets what has become of the packets, so that the same ones can be sent again; those that were not copied have
   /// nothing to send and stay ``Outcome/oversized``.
   package func rearm() {
-    for i in 0..<count where unsafe slots[i].outcome != .oversized { unsafe slots[i].outcome = .pending }
+    for i in 0..<count where unsafe !slots[i].isOversized { unsafe slots[i].setPending() }
   }
 }

@@ -19,6 +19,9 @@ protocol RingArea {
   /// How many chains the driver has announced from a position on, as far as one look tells: all of them in a split ring,
   /// where it may be more than the ring can hold; 0 or 1 in a packed one. What it announces is visible afterwards.
   func announced(from position: UInt16) -> Int
+  /// Descriptors, and entries for used ones, from a position on to where positions start anew.
+  associatedtype Stretch: RingStretch
+  func stretch(from position: UInt16) -> Stretch
   /// The index of the first descriptor of the chain that was announced at a position. Anything in a split ring.
   func head(at position: UInt16) -> Int
   /// A descriptor, each of its halves fetched once.
@@ -27,6 +30,9 @@ protocol RingArea {
   func next(_ index: Int, _ descriptor: RingDescriptor) -> Int
   /// The position behind a chain of so many descriptors.
   func advance(_ position: UInt16, by descriptors: Int) -> UInt16
+
+  /// The position that so many steps are in front of another one: chains (split) or descriptors (packed).
+  func advance(_ position: UInt16, steps: Int) -> UInt16
 
   /// Writes what says that a chain was used. What is written as the first of several is not visible before
   /// ``publishUsed(first:length:next:)``, and nobody looks at the others before.
@@ -51,4 +57,16 @@ protocol RingArea {
   ///
   /// - Returns: Which bytes of the device area were written for it, counted from its start.
   func setWantsKicks(_ wanted: Bool, hasEventIndex: Bool) -> Range<Int>
+}
+
+/// A part of a ring that loops go over with a number from 0 on: with nothing in it that a ring's end would need.
+protocol RingStretch {
+  /// How many descriptors it has.
+  var count: Int { get }
+  func position(_ index: Int) -> UInt16
+  /// The chain there if it is of one descriptor that is all written, or all read, by the device; nil for any other one,
+  /// and for none. In a split ring it is known to have been announced.
+  func single(_ index: Int, isWritable: Bool) -> SingleDescriptor?
+  /// Writes what says that a chain was used; see ``RingArea/writeUsed(at:id:length:isFirst:)``.
+  func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool)
 }

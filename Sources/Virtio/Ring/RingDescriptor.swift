@@ -31,3 +31,11 @@ package struct RingDescriptor: Equatable {
   @inline(__always) var isWritable: Bool { flags & RingDescriptor.write != 0 }
   @inline(__always) var isIndirect: Bool { flags & RingDescriptor.indirect != 0 }
 }
+
+/// A chain of one descriptor: all that most packets are.
+struct SingleDescriptor {
+  let address: UInt64
+  let length: UInt32
+  /// What the chain is returned by.
+  let id: UInt16
+}

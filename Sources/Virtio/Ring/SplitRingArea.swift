@@ -7,9 +7,9 @@ internal import CLinux
   /// `VIRTQ_USED_F_NO_NOTIFY`
   package static let noNotify: UInt16 = 1
 
-  private let descriptors: UnsafeMutableRawPointer
-  private let avail: UnsafeMutableRawPointer
-  private let used: UnsafeMutableRawPointer
+  fileprivate let descriptors: UnsafeMutableRawPointer
+  fileprivate let avail: UnsafeMutableRawPointer
+  fileprivate let used: UnsafeMutableRawPointer
   /// The ring's size less 1; the size is a power of two.
   package let mask: UInt16
 
@@ -72,8 +72,40 @@ internal import CLinux
   @inline(__always) package func head(at position: UInt16) -> Int {
     Int(unsafe clinux_load_u16(avail + 4 + Int(position & mask) &* 2))
   }
+  @inline(__always) func stretch(from position: UInt16) -> Stretch { Stretch(area: self, start: UInt32(position)) }
+
+  /// Positions of a split ring go on for ever.
+  struct Stretch: RingStretch {
+    fileprivate let area: SplitRingArea
+    fileprivate let start: UInt32
+
+    @inline(__always) var count: Int { area.size }
+    @inline(__always) func position(_ index: Int) -> UInt16 {
+      UInt16(truncatingIfNeeded: start &+ UInt32(truncatingIfNeeded: index))
+    }
+    @inline(__always) private func entry(_ index: Int) -> Int {
+      Int((start &+ UInt32(truncatingIfNeeded: index)) & UInt32(area.mask))
+    }
+    @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {
+      let head = unsafe clinux_load_u16(area.avail + 4 + entry(index) &* 2)
+      guard head <= area.mask else { return nil }
+      let at = unsafe area.descriptors + Int(head) &* 16
+      let shape = RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect
+      guard unsafe clinux_load_u16(at + 12) & shape == (isWritable ? RingDescriptor.write : 0) else { return nil }
+      return SingleDescriptor(address: unsafe clinux_load_u64(at), length: unsafe clinux_load_u32(at + 8), id: head)
+    }
+    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool) {
+      let at = unsafe area.used + 4 + entry(index) &* 8
+      unsafe clinux_store_u32(at, UInt32(id))
+      unsafe clinux_store_u32(at + 4, length)
+    }
+  }
+
   @inline(__always) func next(_ index: Int, _ descriptor: RingDescriptor) -> Int { Int(descriptor.link) }
   @inline(__always) func advance(_ position: UInt16, by descriptors: Int) -> UInt16 { position &+ 1 }
+  @inline(__always) func advance(_ position: UInt16, steps: Int) -> UInt16 {
+    position &+ UInt16(truncatingIfNeeded: steps)
+  }
 
   package func setDescriptor(_ index: Int, _ value: RingDescriptor) {
     precondition(UInt(bitPattern: index) <= UInt(mask))
@@ -92,9 +124,7 @@ internal import CLinux
   // MARK: What the device writes and the driver reads
 
   @inline(__always) func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool) {
-    let at = unsafe used + 4 + Int(position & mask) &* 8
-    unsafe clinux_store_u32(at, UInt32(id))
-    unsafe clinux_store_u32(at + 4, length)
+    stretch(from: position).writeUsed(0, id: id, length: length, isFirst: isFirst)
   }
   @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) { publishUsedIndex(next) }
   func noteUsed(from first: UInt16, count: Int, in log: RingLog) {

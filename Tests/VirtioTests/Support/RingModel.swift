@@ -27,6 +27,20 @@ struct RingModel {
     returned.append((chain.id, length))
   }
 
+  /// The device returns its oldest chains, which it has only read.
+  ///
+  /// - Parameter isInOrder: Whether the last one stands for all of them (virtio 1.2, §2.7.9).
+  mutating func useRead(_ count: Int, isInOrder: Bool) {
+    guard isInOrder, count > 0 else {
+      for _ in 0..<count { use(length: 0) }
+      return
+    }
+    let batch = chains.prefix(count)
+    device.use(id: batch[count - 1].id, length: 0, steps: batch.reduce(0) { $0 + device.ring.steps($1) })
+    returned += batch.map { ($0.id, 0) }
+    chains.removeFirst(count)
+  }
+
   /// What the device reads from a chain.
   func packet(_ chain: Int) -> [UInt8] {
     chains[chain].pieces.filter { !$0.isWritable }.flatMap { image.read($0.address, Int($0.length)) }
