@@ -66,25 +66,19 @@ ALWAYS_INLINE void copy(char *to, const char *from, size_t length) {
 
 FOR_THIS_PROCESSOR
 void clinux_take_packets(
-    void *arena, const void *records, size_t stride, void *const *sources, size_t count, size_t header_length,
-    _Bool keeps_headers) {
-  const char *record = records;
-  void *const *end = sources + count;
+    void *arena, const void *packets, size_t count, size_t header_length, _Bool keeps_headers) {
+  const struct clinux_packet *packet = packets, *const end = packet + count;
   if (keeps_headers) {
     char *base = (char *)arena - header_length;
-    for (; sources < end; sources++, record += stride) {
-      const struct clinux_packet *packet = (const struct clinux_packet *)record;
-      copy(base + (size_t)packet->line * 64, *sources, packet->length);
-    }
+    for (; packet < end; packet++) copy(base + (size_t)packet->line * 64, packet->host, packet->length);
     return;
   }
-  for (; sources < end; sources++, record += stride) {
-    const struct clinux_packet *packet = (const struct clinux_packet *)record;
+  for (; packet < end; packet++) {
     char *to = (char *)arena + (size_t)packet->line * 64;
     // Headers are up to 12 bytes long, and there is a line for them.
     *(clinux_u64 *)(to - 16) = 0;
     *(clinux_u64 *)(to - 8) = 0;
-    copy(to, (const char *)*sources + header_length, packet->length - header_length);
+    copy(to, (const char *)packet->host + header_length, packet->length - header_length);
   }
 }
 
@@ -106,28 +100,24 @@ ALWAYS_INLINE void write_header(char *to, const char *from, size_t length) {
   if (*(const clinux_u32 *)(to + 8) != end) *(clinux_u32 *)(to + 8) = end;
 }
 
-ALWAYS_INLINE void give(
-    const char *arena, const char *record, size_t stride, void *const *targets, void *const *end, size_t header_length) {
-  for (; targets < end; targets++, record += stride) {
-    const struct clinux_packet *packet = (const struct clinux_packet *)record;
+ALWAYS_INLINE void give(const char *arena, const void *packets, size_t count, size_t header_length) {
+  const struct clinux_packet *packet = packets, *const end = packet + count;
+  for (; packet < end; packet++) {
     const char *from = arena + (size_t)packet->line * 64;
-    write_header(*targets, from - header_length, header_length);
-    copy((char *)*targets + header_length, from, packet->length - header_length);
+    write_header(packet->host, from - header_length, header_length);
+    copy((char *)packet->host + header_length, from, packet->length - header_length);
   }
 }
 
 FOR_THIS_PROCESSOR
-void clinux_give_packets(
-    const void *arena, const void *records, size_t stride, void *const *targets, size_t count, size_t header_length) {
+void clinux_give_packets(const void *arena, const void *packets, size_t count, size_t header_length) {
   if (header_length == 12) {
-    give(arena, records, stride, targets, targets + count, 12);
+    give(arena, packets, count, 12);
   } else if (header_length == 10) {
-    give(arena, records, stride, targets, targets + count, 10);
+    give(arena, packets, count, 10);
   } else {
-    const char *record = records;
-    for (size_t i = 0; i < count; i++, record += stride) {
-      const struct clinux_packet *packet = (const struct clinux_packet *)record;
-      copy(targets[i], (const char *)arena + (size_t)packet->line * 64 - header_length, packet->length);
-    }
+    const struct clinux_packet *packet = packets, *const end = packet + count;
+    for (; packet < end; packet++)
+      copy(packet->host, (const char *)arena + (size_t)packet->line * 64 - header_length, packet->length);
   }
 }

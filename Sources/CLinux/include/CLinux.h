@@ -246,23 +246,24 @@ static inline void clinux_prefetch_to_write(const void *p) {
 #endif
 }
 
-/// What a record of a packet begins with: its payload's place in an arena in lines of 64 bytes, and its length with the
-/// header, which ends there, in bytes.
+/// A packet of a burst, as far as it matters for its copy: `PacketBurst.Slot` is the same.
 struct clinux_packet {
+  /// The place of its payload in the arena, in lines of 64 bytes; the header ends there.
   uint32_t line;
+  /// The length with the header in bytes.
   uint32_t length;
+  uint32_t others[3];
+  /// Where in a guest's memory it is.
+  void *host;
 };
 /// Copies packets with their headers into an arena, with the widest registers that the processor has.
 ///
-/// - stride: From one record to the next, in bytes.
 /// - keeps_headers: Whether the headers are copied too; if not, they are zero. There are 16 bytes in front of a payload.
 void clinux_take_packets(
-    void *arena, const void *records, size_t stride, void *const *sources, size_t count, size_t header_length,
-    _Bool keeps_headers);
+    void *arena, const void *packets, size_t count, size_t header_length, _Bool keeps_headers);
 /// Copies packets out of an arena, each into one buffer of a guest. Of headers of 10 or 12 bytes (virtio 1.2, §5.1.6) only
 /// that is written which differs from what is there, with 1 for `num_buffers`.
-void clinux_give_packets(
-    const void *arena, const void *records, size_t stride, void *const *targets, size_t count, size_t header_length);
+void clinux_give_packets(const void *arena, const void *packets, size_t count, size_t header_length);
 static inline void clinux_pause(void) {
 #if defined(__x86_64__)
   __builtin_ia32_pause();

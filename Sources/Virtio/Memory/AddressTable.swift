@@ -7,16 +7,16 @@
   /// A range of addresses that is contiguous in this process.
   @safe struct Entry {
     let start: UInt64
-    let host: UnsafeMutableRawPointer
+    private let place: UnsafeMutableRawPointer?
     /// The length in bytes for whoever reads, and for whoever writes; 0 where that is not allowed.
     private let readable: UInt64
     private let writable: UInt64
     let size: UInt64
     let access: AddressMap.Access
 
-    init(start: UInt64, size: UInt64, host: UnsafeMutableRawPointer, access: AddressMap.Access) {
+    init(start: UInt64, size: UInt64, host: UnsafeMutableRawPointer?, access: AddressMap.Access) {
       self.start = start
-      unsafe self.host = host
+      unsafe place = host
       self.size = size
       self.access = access
       readable = access.contains(.read) ? size : 0
@@ -24,7 +24,10 @@
     }
 
     /// Reaches no address.
-    static var none: Entry { unsafe Entry(start: 0, size: 0, host: UnsafeMutableRawPointer(bitPattern: 1)!, access: []) }
+    static var none: Entry { unsafe Entry(start: 0, size: 0, host: nil, access: []) }
+
+    /// Where it is in this process; of an entry that has an address.
+    @unsafe @inline(__always) var host: UnsafeMutableRawPointer { unsafe place.unsafelyUnwrapped }
 
     /// The last address; that of the whole address space has no end that could be written.
     var last: UInt64 { start &+ (max(size, 1) &- 1) }
@@ -97,6 +100,24 @@
   @inline(__always) func likely(_ address: UInt64) -> UnsafePointer<Entry> {
     let offset = unsafe directory[Int(truncatingIfNeeded: address &>> shift & mask)]
     return unsafe UnsafeRawPointer(UnsafeRawPointer(entries) + Int(offset)).assumingMemoryBound(to: Entry.self)
+  }
+
+  /// Where a piece is of which all lies in one range; nil when it does not, or is not mapped for that access, for
+  /// ``MemoryView/segment(at:length:for:)`` to find out.
+  @unsafe @inline(__always) func whole(
+    at address: UInt64, length: Int, for access: AddressMap.Access
+  ) -> UnsafeMutableRawPointer? {
+    var entry = unsafe likely(address)
+    var offset = unsafe address &- entry.pointee.start
+    var size = unsafe entry.pointee.size(for: access)
+    if _slowPath(offset >= size) {
+      unsafe entry = search(address)
+      offset = unsafe address &- entry.pointee.start
+      size = unsafe entry.pointee.size(for: access)
+      guard offset < size else { return nil }
+    }
+    guard UInt64(truncatingIfNeeded: length) <= size &- offset else { return nil }
+    return unsafe entry.pointee.host + Int(truncatingIfNeeded: offset)
   }
 
   /// Looks among the entries behind that one.

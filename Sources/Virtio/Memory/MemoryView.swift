@@ -6,29 +6,12 @@ internal import CLinux
 /// and length against the table and the access against the range's permission, so nothing outside of it can be reached
 /// whatever address comes from the guest.
 @safe package struct MemoryView {
-  private let table: AddressTable
+  /// Loops have a copy of their own, or each access would fetch it anew.
+  let table: AddressTable
   /// The access that failed last.
   package private(set) var miss: AddressMap.Miss?
 
   init(_ table: AddressTable) { self.table = table }
-
-  /// Where a piece is of which all lies in one range; nil when it does not, or is not mapped for that access, for
-  /// ``segment(at:length:for:)`` to find out.
-  @unsafe @inline(__always) func whole(
-    at address: UInt64, length: Int, for access: AddressMap.Access
-  ) -> UnsafeMutableRawPointer? {
-    var entry = unsafe table.likely(address)
-    var offset = unsafe address &- entry.pointee.start
-    var size = unsafe entry.pointee.size(for: access)
-    if _slowPath(offset >= size) {
-      unsafe entry = table.search(address)
-      offset = unsafe address &- entry.pointee.start
-      size = unsafe entry.pointee.size(for: access)
-      guard offset < size else { return nil }
-    }
-    guard UInt64(truncatingIfNeeded: length) <= size &- offset else { return nil }
-    return unsafe entry.pointee.host + Int(truncatingIfNeeded: offset)
-  }
 
   /// The longest piece from `address` on that is contiguous in this process.
   ///

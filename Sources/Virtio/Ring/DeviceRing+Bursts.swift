@@ -29,11 +29,8 @@ extension DeviceRing {
     _ area: A, into burst: PacketBurst, limit: Int, memory: MemoryView, headerLength: Int, keepsHeaders: Bool
   ) -> Int {
     burst.setHeaderLength(headerLength)
-    let wanted = min(limit, PacketBurst.capacity - burst.count)
+    let wanted = min(limit, PacketBurst.capacity &- burst.count)
     let longest = burst.limit(headerLength: headerLength)
-    let hasIndirect = hasIndirect
-    let segments = burst.segments
-    var memory = memory
     var position = nextAvail
     var announced = 0
     var taken = 0
@@ -53,35 +50,51 @@ extension DeviceRing {
         visits &+= run
         continue
       }
-      guard let start = burst.place(headerLength: headerLength) else { break }
-      segments.truncate(to: 0)
-      var chain = ChainWalk()
-      let reason = chain.walk(
-        area, at: position, for: .read, readLimit: longest, writeLimit: 0, hasIndirect: hasIndirect,
-        memory: &memory, segments: segments)
-      guard reason == .none else {
-        hold(reason, memory)
-        break
-      }
-      guard chain.readable >= headerLength else {
-        fault = .shortBuffer
-        break
-      }
-      let isOversized = chain.readable > longest
-      if !isOversized { burst.gather(at: start, count: chain.readable) }
-      burst.add(
-        PacketBurst.Slot(
-          payload: start &+ headerLength, headerLength: headerLength, length: isOversized ? 0 : chain.readable,
-          position: position, id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors), links: UInt16(truncatingIfNeeded: chain.links),
-          outcome: isOversized ? .oversized : .pending))
-      if !keepsHeaders { burst.clearHeader(of: burst.count &- 1, length: headerLength) }
-      position = area.advance(position, by: chain.descriptors)
+      let visited = takeChain(
+        area, from: &position, into: burst, memory: memory, headerLength: headerLength, longest: longest,
+        keepsHeaders: keepsHeaders)
+      guard visited > 0 else { break }
       announced &-= 1
       taken &+= 1
-      visits &+= chain.visits
+      visits &+= visited
     }
     nextAvail = position
     return taken
+  }
+
+  /// Takes a packet in a chain of any form.
+  ///
+  /// - Returns: How many descriptors were looked at; 0 when it cannot be taken.
+  @inline(never) private mutating func takeChain<A: RingArea>(
+    _ area: A, from position: inout UInt16, into burst: PacketBurst, memory: MemoryView, headerLength: Int,
+    longest: Int, keepsHeaders: Bool
+  ) -> Int {
+    guard let start = burst.place(headerLength: headerLength) else { return 0 }
+    var memory = memory
+    let segments = burst.segments
+    segments.truncate(to: 0)
+    var chain = ChainWalk()
+    let reason = chain.walk(
+      area, at: position, for: .read, readLimit: longest, writeLimit: 0, hasIndirect: hasIndirect, memory: &memory,
+      segments: segments)
+    guard reason == .none else {
+      hold(reason, memory)
+      return 0
+    }
+    guard chain.readable >= headerLength else {
+      fault = .shortBuffer
+      return 0
+    }
+    let isOversized = chain.readable > longest
+    if !isOversized { burst.gather(at: start, count: chain.readable) }
+    burst.add(
+      PacketBurst.Slot(
+        payload: start &+ headerLength, headerLength: headerLength, length: isOversized ? 0 : chain.readable,
+        position: position, id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors),
+        links: UInt16(truncatingIfNeeded: chain.links), outcome: isOversized ? .oversized : .pending))
+    if !keepsHeaders { burst.clearHeader(of: burst.count &- 1, length: headerLength) }
+    position = area.advance(position, by: chain.descriptors)
+    return chain.visits
   }
 
   /// Returns the chains of packets to the driver, all read, none written, and announces them. What was fetched
@@ -106,24 +119,24 @@ extension DeviceRing {
       if A.isSequential { for i in 0..<count { descriptors &+= Int(packets[i].descriptors) } }
       use(area, id: packets[count &- 1].id, length: 0, chains: count, descriptors: descriptors)
     } else {
-      if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
+      guard count > 0 else { return }
       var used = area.stretch(from: nextUsed)
-      var offset = 0
-      var moved = unpublished
-      for i in 0..<count {
-        let packet = packets[i]
-        used.writeUsed(offset, id: packet.id, length: 0, isFirst: moved == 0)
-        let steps = A.isSequential ? Int(packet.descriptors) : 1
-        offset &+= steps
-        moved &+= steps
+      if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
+      used.writeUsed(0, id: packets[0].id, length: 0, isFirst: unpublished == 0)
+      var offset = A.isSequential ? Int(packets[0].descriptors) : 1
+      for i in 1..<count {
         if A.isSequential && offset >= used.count {
+          unpublished &+= offset
           nextUsed = area.advance(nextUsed, steps: offset)
           used = area.stretch(from: nextUsed)
           offset = 0
         }
+        let packet = packets[i]
+        used.writeUsed(offset, id: packet.id, length: 0, isFirst: false)
+        offset &+= A.isSequential ? Int(packet.descriptors) : 1
       }
+      unpublished &+= offset
       nextUsed = area.advance(nextUsed, steps: offset)
-      unpublished = moved
     }
     publish(area)
   }
@@ -172,11 +185,11 @@ extension DeviceRing {
     _ area: A, _ burst: PacketBurst, _ first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool,
     notes: some WriteNotes
   ) -> Int {
-    var memory = memory
     var visits = 0
     var index = first
     while index < burst.count && visits < PacketBurst.maxVisits {
-      let announced = A.isSequential ? (fault == .none && miss == nil ? .max : 0) : announced(area, from: nextAvail)
+      let announced =
+        A.isSequential ? (fault == .none && miss == nil ? .max : 0) : announced(area, from: nextAvail)
       let run = giveRun(
         area, burst, first: index, most: announced, memory: memory, headerLength: headerLength, notes: notes)
       if run > 0 {
@@ -185,13 +198,10 @@ extension DeviceRing {
         continue
       }
       if burst[index].outcome != .oversized {
-        var links = 0
         let outcome = scatter(
-          area, burst, index, memory: &memory, headerLength: headerLength, mergeable: mergeable, visits: &visits,
-          links: &links)
+          area, burst, index, memory: memory, headerLength: headerLength, mergeable: mergeable, visits: &visits)
         guard outcome != .pending else { break }
         if outcome == .delivered { notes.note(burst.segments) }
-        burst.setOutcome(outcome, targetLinks: UInt16(truncatingIfNeeded: links), of: index)
       }
       index &+= 1
     }
@@ -202,10 +212,11 @@ extension DeviceRing {
   /// Finds room for one packet and copies it. Nothing is written before there is room for all of it.
   ///
   /// - Returns: `pending` when the packet has to wait, or the ring is broken.
-  @inline(__always) private mutating func scatter<A: RingArea>(
-    _ area: A, _ burst: PacketBurst, _ packet: Int, memory: inout MemoryView, headerLength: Int, mergeable: Bool,
-    visits: inout Int, links: inout Int
+  @inline(never) private mutating func scatter<A: RingArea>(
+    _ area: A, _ burst: PacketBurst, _ packet: Int, memory: MemoryView, headerLength: Int, mergeable: Bool,
+    visits: inout Int
   ) -> PacketBurst.Outcome {
+    var memory = memory
     let slot = burst[packet]
     let segments = burst.segments
     segments.truncate(to: 0)
@@ -214,12 +225,15 @@ extension DeviceRing {
     var rest = slot.length
     var buffers = 0
     var descriptors = 0
+    var links = 0
     while rest > 0 {
       if announced == 0 {
         announced = self.announced(area, from: position)
         guard announced > 0 else {
           // A guest whose descriptors are all here cannot give more of them.
-          return fault == .none && descriptors == area.size ? .undeliverable : .pending
+          guard fault == .none && descriptors == area.size else { return .pending }
+          burst.setOutcome(.undeliverable, targetLinks: UInt16(truncatingIfNeeded: links), of: packet)
+          return .undeliverable
         }
       }
       var chain = ChainWalk()
@@ -250,7 +264,10 @@ extension DeviceRing {
       announced &-= 1
       buffers &+= 1
       rest &-= written
-      if rest > 0 && !mergeable { return .undeliverable }
+      if rest > 0 && !mergeable {
+        burst.setOutcome(.undeliverable, targetLinks: UInt16(truncatingIfNeeded: links), of: packet)
+        return .undeliverable
+      }
     }
     if headerLength == NetHeader.modernLength { burst.setBufferCount(buffers, of: slot) }
     burst.scatter(slot)
@@ -259,6 +276,7 @@ extension DeviceRing {
       use(area, id: buffer.id, length: buffer.length, descriptors: Int(buffer.descriptors))
     }
     nextAvail = position
+    burst.setOutcome(.delivered, targetLinks: UInt16(truncatingIfNeeded: links), of: packet)
     return .delivered
   }
 }

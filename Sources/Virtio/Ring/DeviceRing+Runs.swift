@@ -26,25 +26,28 @@ extension DeviceRing {
     _ area: A, from position: inout UInt16, most: Int, into burst: PacketBurst, _ start: Places, memory: MemoryView,
     headerLength: Int, longest: Int, keepsHeaders: Bool
   ) -> Int {
-    let ring = area.stretch(from: position)
-    let run = burst.beginRun(
-      first: burst.count, most: min(most, min(ring.count, PacketBurst.capacity &- burst.count)))
+    let rest = area.stretch(from: position)
+    let most = max(min(most, min(rest.count, PacketBurst.capacity &- burst.count)), 0)
+    let ring = rest.prefix(most)
+    let run = burst.beginRun(first: burst.count, most: most)
     let skipped = keepsHeaders ? 0 : headerLength
     let room = longest &- headerLength
     let fate = PacketBurst.Slot.fate(headerLength: headerLength)
+    let table = memory.table
     var places = start
     var taken = 0
-    while taken < run.most && places.hasPlace {
+    while taken < most && places.hasPlace {
       guard let chain = ring.single(taken, isWritable: false) else { break }
       let length = Int(chain.length)
       guard UInt(bitPattern: length &- headerLength) <= UInt(bitPattern: room),
-        let host = unsafe memory.whole(at: chain.address, length: length, for: .read)
+        let host = unsafe table.whole(at: chain.address, length: length, for: .read)
       else { break }
       unsafe clinux_prefetch(host + skipped)
-      unsafe run.set(
-        taken, source: host,
-        PacketBurst.Slot(
-          line: places.line, length: chain.length, position: ring.position(taken), id: chain.id, fate: fate))
+      run.set(
+        taken,
+        unsafe PacketBurst.Slot(
+          line: places.line, length: chain.length, position: ring.position(taken), id: chain.id, fate: fate, from: host)
+      )
       places.advance(headerLength: headerLength, length: length)
       taken &+= 1
     }
@@ -61,17 +64,19 @@ extension DeviceRing {
     _ area: A, _ burst: PacketBurst, first: Int, most: Int, memory: MemoryView, headerLength: Int,
     notes: some WriteNotes
   ) -> Int {
-    let ring = area.stretch(from: nextAvail)
-    let used = area.stretch(from: nextUsed)
-    let run = burst.beginRun(first: first, most: min(min(most, burst.count &- first), min(ring.count, used.count)))
+    let (available, returned) = (area.stretch(from: nextAvail), area.stretch(from: nextUsed))
+    let most = max(min(min(most, burst.count &- first), min(available.count, returned.count)), 0)
+    let (ring, used) = (available.prefix(most), returned.prefix(most))
+    let run = burst.beginRun(first: first, most: most)
+    let table = memory.table
     let pending = unpublished
     var given = 0
-    while given < run.most {
+    while given < most {
       let slot = run[given]
       let length = slot.length
       guard !slot.isOversized, let chain = ring.single(given, isWritable: true), length >= headerLength,
         Int(chain.length) >= length,
-        let host = unsafe memory.whole(at: chain.address, length: length, for: .write)
+        let host = unsafe table.whole(at: chain.address, length: length, for: .write)
       else { break }
       unsafe clinux_prefetch(host)
       unsafe clinux_prefetch_to_write(host + headerLength)

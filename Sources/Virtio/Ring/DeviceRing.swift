@@ -80,6 +80,29 @@ package struct DeviceRing {
     }
   }
 
+  /// Whether a chain waits to be fetched; false for a broken ring.
+  @inline(__always) package mutating func hasPending() -> Bool {
+    switch memory {
+    case .split(let area): announced(area, from: nextAvail) > 0
+    case .packed(let area): announced(area, from: nextAvail) > 0
+    }
+  }
+
+  /// How many chains wait to be fetched at most, counted up to `limit`; quicker than ``pending(limit:)``, which knows how
+  /// many descriptors each of them has.
+  package mutating func pendingAtMost(_ limit: Int) -> Int {
+    guard case .packed(let area) = memory else { return pending(limit: limit) }
+    guard limit > 0, announced(area, from: nextAvail) > 0 else { return 0 }
+    // A driver announces in order: behind the first one that is not there, nothing is.
+    var (there, missing) = (1, min(limit, area.size) &+ 1)
+    var next = missing &- 1
+    while missing &- there > 1 {
+      if area.announced(from: area.advance(nextAvail, steps: next &- 1)) > 0 { there = next } else { missing = next }
+      next = (there &+ missing) / 2
+    }
+    return there
+  }
+
   /// How many chains are announced from a position on, as far as one look tells.
   @inline(__always) mutating func announced<A: RingArea>(_ area: A, from position: UInt16) -> Int {
     guard fault == .none, miss == nil else { return 0 }

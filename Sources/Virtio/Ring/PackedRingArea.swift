@@ -95,8 +95,10 @@ internal import CLinux
   @inline(__always) func stretch(from position: UInt16) -> Stretch {
     let index = index(position)
     return unsafe Stretch(
-      start: at(index), count: size &- index, position: UInt16(truncatingIfNeeded: index) | position & PackedRingArea.wrapCounter,
-      availFlags: PackedRingArea.availFlags(position), usedFlags: PackedRingArea.usedFlags(position))
+      start: at(index), count: size &- index,
+      position: UInt16(truncatingIfNeeded: index) | position & PackedRingArea.wrapCounter,
+      availFlags: PackedRingArea.availFlags(position),
+      usedFlags: UInt64(PackedRingArea.usedFlags(position)) &<< 48)
   }
 
   /// The descriptors up to the ring's end, in one lap.
@@ -105,8 +107,14 @@ internal import CLinux
     let count: Int
     fileprivate let position: UInt16
     fileprivate let availFlags: UInt16
-    fileprivate let usedFlags: UInt16
+    /// Where they stand in a descriptor's upper half.
+    fileprivate let usedFlags: UInt64
 
+    @inline(__always) func prefix(_ count: Int) -> Stretch {
+      precondition(count <= self.count)
+      return unsafe Stretch(
+        start: start, count: count, position: position, availFlags: availFlags, usedFlags: usedFlags)
+    }
     @inline(__always) func position(_ index: Int) -> UInt16 { position &+ UInt16(truncatingIfNeeded: index) }
     @inline(__always) private func at(_ index: Int) -> UnsafeMutableRawPointer {
       precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
@@ -117,7 +125,8 @@ internal import CLinux
       // What announces it is in the same word as its shape, its id and its length.
       let high = unsafe clinux_load_acquire_u64(at + 8)
       let shape =
-        RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect | RingDescriptor.avail | RingDescriptor.used
+        RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect | RingDescriptor.avail
+        | RingDescriptor.used
       guard
         UInt16(truncatingIfNeeded: high &>> 48) & shape == availFlags | (isWritable ? RingDescriptor.write : 0)
       else { return nil }
@@ -131,8 +140,8 @@ internal import CLinux
         unsafe clinux_store_u32(at + 8, length)
         unsafe clinux_store_u16(at + 12, id)
       } else {
-        let flags = usedFlags | (length > 0 ? RingDescriptor.write : 0)
-        unsafe clinux_store_release_u64(at + 8, UInt64(length) | UInt64(id) &<< 32 | UInt64(flags) &<< 48)
+        let flags = usedFlags | (length > 0 ? UInt64(RingDescriptor.write) &<< 48 : 0)
+        unsafe clinux_store_release_u64(at + 8, UInt64(length) | UInt64(id) &<< 32 | flags)
       }
     }
   }

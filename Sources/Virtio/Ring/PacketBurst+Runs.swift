@@ -46,13 +46,11 @@ extension PacketBurst {
     /// The most packets that it can have.
     let most: Int
     private let slots: UnsafeMutablePointer<Slot>
-    private let hosts: UnsafeMutablePointer<UnsafeMutableRawPointer?>
 
     fileprivate init(_ burst: PacketBurst, first: Int, most: Int) {
-      precondition(first >= 0 && most <= PacketBurst.capacity &- first)
+      precondition(first >= 0 && most >= 0 && most <= PacketBurst.capacity &- first)
       self.most = most
       unsafe slots = burst.slots + first
-      unsafe hosts = burst.hosts
     }
 
     @inline(__always) subscript(index: Int) -> Slot {
@@ -60,23 +58,21 @@ extension PacketBurst {
       return unsafe slots[index]
     }
 
-    /// Notes a packet and where in guest memory it is, as long as the slot says.
-    @unsafe @inline(__always) func set(_ index: Int, source: UnsafeMutableRawPointer, _ slot: Slot) {
+    /// Notes a packet, with where in guest memory it is.
+    @inline(__always) func set(_ index: Int, _ slot: Slot) {
       precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
       unsafe slots[index] = slot
-      unsafe hosts[index] = source
     }
 
     /// Notes where in guest memory a packet goes, all of it.
     @unsafe @inline(__always) func deliver(_ index: Int, to host: UnsafeMutableRawPointer, headerLength: Int) {
       precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
-      unsafe slots[index].setDelivered(headerLength: headerLength)
-      unsafe hosts[index] = host
+      unsafe slots[index].setDelivered(headerLength: headerLength, to: host)
     }
   }
 
   /// Packets from number `first` on; there are so many, or will be.
-  @inline(__always) func beginRun(first: Int, most: Int) -> Run { Run(self, first: first, most: max(most, 0)) }
+  @inline(__always) func beginRun(first: Int, most: Int) -> Run { Run(self, first: first, most: most) }
 
   /// Packets that are in the burst, to be looked at.
   @inline(__always) func packets(from first: Int, count: Int) -> Run {
@@ -97,14 +93,13 @@ extension PacketBurst {
     guard taken > 0 else { return }
     let first = count
     precondition(taken <= PacketBurst.capacity &- first && headerLength <= NetHeader.modernLength)
-    unsafe clinux_take_packets(
-      arena, slots + first, MemoryLayout<Slot>.stride, hosts, taken, headerLength, keepsHeaders)
+    unsafe clinux_take_packets(arena, slots + first, taken, headerLength, keepsHeaders)
     count = first &+ taken
     places.keep(in: self)
   }
 
   /// Copies packets to where a run has noted that they go.
   @inline(__always) func give(first: Int, count: Int, headerLength: Int) {
-    unsafe clinux_give_packets(arena, slots + first, MemoryLayout<Slot>.stride, hosts, count, headerLength)
+    unsafe clinux_give_packets(arena, slots + first, count, headerLength)
   }
 }

@@ -18,7 +18,7 @@ internal import CLinux
 /// ```
 @safe public final class PacketBurst {
   /// One packet. It begins like `clinux_packet`. What is written together stands in one word each.
-  @usableFromInline package struct Slot {
+  @safe @usableFromInline package struct Slot {
     /// Where the payload starts in the arena, in cache lines; the header ends there and is shorter than one.
     @usableFromInline var line: UInt32 = 0
     @usableFromInline var bytes: UInt32 = 0
@@ -28,6 +28,8 @@ internal import CLinux
     private var counts: UInt32 = 0
     /// How many descriptors it was written to, the length of the header, and what has become of it.
     @usableFromInline var fate: UInt32 = 0
+    /// Where in guest memory it is to be copied from or to, while that is about to be done.
+    private var host: UnsafeMutableRawPointer?
 
     init() {}
 
@@ -43,12 +45,15 @@ internal import CLinux
     }
 
     /// A packet of one descriptor.
-    @inline(__always) init(line: UInt32, length: UInt32, position: UInt16, id: UInt16, fate: UInt32) {
+    @unsafe @inline(__always) init(
+      line: UInt32, length: UInt32, position: UInt16, id: UInt16, fate: UInt32, from host: UnsafeMutableRawPointer
+    ) {
       self.line = line
       bytes = length
       chain = UInt32(position) | UInt32(id) &<< 16
       counts = 1 | 1 &<< 16
       self.fate = fate
+      unsafe self.host = host
     }
 
     /// The fate of a packet that is there.
@@ -87,11 +92,13 @@ internal import CLinux
     /// The length of header and payload in bytes.
     @inlinable package var length: Int { Int(bytes) }
 
-    /// It was written into one descriptor.
-    @inline(__always) mutating func setDelivered(headerLength: Int) {
+    /// It is written into one descriptor.
+    @unsafe @inline(__always) mutating func setDelivered(headerLength: Int, to host: UnsafeMutableRawPointer) {
+      unsafe self.host = host
       fate = Slot.fate(headerLength: headerLength) | 1 | UInt32(Outcome.delivered.rawValue) &<< 24
     }
-    @inline(__always) mutating func setPending() { fate &= 0x00ff_ffff }
+    /// Unless it is oversized, of which the outcome has no other bit.
+    @inline(__always) mutating func setPending() { fate &= 0x00ff_ffff | UInt32(Outcome.oversized.rawValue) &<< 24 }
     @inline(__always) var isOversized: Bool { fate &>> 24 == UInt32(Outcome.oversized.rawValue) }
   }
 
@@ -138,8 +145,6 @@ internal import CLinux
   let arenaLength: Int
   /// The buffers that one packet is scattered over, or those of a run of packets; no more than there are descriptors.
   let buffers: UnsafeMutablePointer<Buffer>
-  /// Where in guest memory the packets of a run are.
-  let hosts: UnsafeMutablePointer<UnsafeMutableRawPointer?>
   /// Where in guest memory the packet is that is being copied.
   let segments = SegmentList()
   /// The pool's buffers that are set aside for the packets to come, the next one last; room for those of a full burst
@@ -171,8 +176,6 @@ internal import CLinux
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe buffers = .allocate(capacity: RingLayout.maxSize)
-    unsafe hosts = .allocate(capacity: PacketBurst.capacity)
-    unsafe hosts.initialize(repeating: nil, count: PacketBurst.capacity)
     unsafe reserve = .allocate(capacity: 1)
     unsafe state = .allocate(capacity: 1)
     unsafe state.initialize(to: State())
@@ -186,8 +189,6 @@ internal import CLinux
     unsafe slots = .allocate(capacity: PacketBurst.capacity)
     unsafe slots.initialize(repeating: Slot(), count: PacketBurst.capacity)
     unsafe buffers = .allocate(capacity: RingLayout.maxSize)
-    unsafe hosts = .allocate(capacity: PacketBurst.capacity)
-    unsafe hosts.initialize(repeating: nil, count: PacketBurst.capacity)
     unsafe reserve = .allocate(capacity: 2 * PacketBurst.capacity)
     unsafe state = .allocate(capacity: 1)
     // No buffer is in reserve, so none is at hand.
@@ -203,7 +204,6 @@ internal import CLinux
     }
     unsafe slots.deallocate()
     unsafe buffers.deallocate()
-    unsafe hosts.deallocate()
     unsafe reserve.deallocate()
     unsafe state.deallocate()
   }
@@ -389,9 +389,12 @@ internal import CLinux
 
   /// Gives all headers that length, which a ring needs that has another one than where the packets come from; what they
   /// say stays.
-  package func setHeaderLength(_ length: Int) {
+  @inline(__always) package func setHeaderLength(_ length: Int) {
+    if unsafe length != state.pointee.headerLength { resizeHeaders(length) }
+  }
+
+  @inline(never) private func resizeHeaders(_ length: Int) {
     precondition(length >= 0 && length < PacketBurst.lead)
-    guard unsafe length != state.pointee.headerLength else { return }
     unsafe state.pointee.headerLength = length
     for i in 0..<count where unsafe slots[i].outcome != .oversized { resizeHeader(of: i) }
   }
@@ -435,6 +438,11 @@ internal import CLinux
   /// Forgets what has become of the packets, so that the same ones can be sent again; those that were not copied have
   /// nothing to send and stay ``Outcome/oversized``.
   package func rearm() {
-    for i in 0..<count where unsafe !slots[i].isOversized { unsafe slots[i].setPending() }
+    var slot = unsafe slots
+    let end = unsafe slots + count
+    while unsafe slot < end {
+      unsafe slot.pointee.setPending()
+      unsafe slot += 1
+    }
   }
 }

@@ -63,6 +63,8 @@ protocol RingArea {
 protocol RingStretch {
   /// How many descriptors it has.
   var count: Int { get }
+  /// The first ones of it, no more than it has.
+  func prefix(_ count: Int) -> Self
   func position(_ index: Int) -> UInt16
   /// The chain there if it is of one descriptor that is all written, or all read, by the device; nil for any other one,
   /// and for none. In a split ring it is known to have been announced.

@@ -72,14 +72,18 @@ internal import CLinux
   @inline(__always) package func head(at position: UInt16) -> Int {
     Int(unsafe clinux_load_u16(avail + 4 + Int(position & mask) &* 2))
   }
-  @inline(__always) func stretch(from position: UInt16) -> Stretch { Stretch(area: self, start: UInt32(position)) }
+  @inline(__always) func stretch(from position: UInt16) -> Stretch {
+    Stretch(area: self, start: UInt32(position), count: size)
+  }
 
   /// Positions of a split ring go on for ever.
   struct Stretch: RingStretch {
     fileprivate let area: SplitRingArea
     fileprivate let start: UInt32
 
-    @inline(__always) var count: Int { area.size }
+    let count: Int
+
+    @inline(__always) func prefix(_ count: Int) -> Stretch { Stretch(area: area, start: start, count: count) }
     @inline(__always) func position(_ index: Int) -> UInt16 {
       UInt16(truncatingIfNeeded: start &+ UInt32(truncatingIfNeeded: index))
     }

@@ -1,0 +1,58 @@
+import CLinux
+import Testing
+
+@testable import Virtio
+
+@Suite struct AddressTableTests {
+  /// Ranges of all sizes in all distances: alone in a piece of the directory, many in one, over many, at both ends of the
+  /// address space.
+  private static let layouts: [[(start: UInt64, size: UInt64)]] = [
+    [], [(0, 1)], [(0, .max)], [(.max, 1)], [(1, .max)],
+    (0..<509).map { (UInt64($0) * 0x20_0000, 0x20_0000) },
+    (0..<509).map { (0x1000 + UInt64($0) * 0x20_1000, 0x20_0000) },
+    // Hundreds in one piece, and one far away.
+    (0..<300).map { (0x1000 + UInt64($0) * 16, 8) } + [(1 << 60, 1 << 20)],
+    (0..<64).map { (UInt64(1) << UInt64($0), min(UInt64(1) << UInt64($0), 3)) },
+    [(0, 0xa_0000), (0x10_0000, 0xbff0_0000), (0x1_0000_0000, 0x4000_0000)],
+  ]
+
+  @Test(arguments: layouts.indices) func findsWhatAWalkOverAllFinds(_ layout: Int) throws {
+    let places = Self.layouts[layout]
+    let table = AddressTable(
+      places.enumerated().map { i, place in
+        unsafe AddressTable.Entry(
+          start: place.start, size: place.size, host: UnsafeMutableRawPointer(bitPattern: 0x1000 + i),
+          access: i % 3 == 0 ? .readWrite : i % 3 == 1 ? .read : .write)
+      })
+    defer { table.free() }
+    var random = UInt64(layout)
+    let borders = places.flatMap { [$0.start, $0.start &+ ($0.size - 1)] } + [0, .max]
+    for border in borders {
+      random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+      for address in [border &- 1, border, border &+ 1, random] {
+        let wanted = places.firstIndex { address &- $0.start < $0.size }
+        let found = unsafe table.find(address).pointee
+        #expect(found.contains(address) == (wanted != nil) && (wanted.map { places[$0].start } ?? 0) == found.start)
+        for access in [AddressMap.Access.read, .write] {
+          for length in [1, 2, 9, 4096] {
+            let host = unsafe table.whole(at: address, length: length, for: access)
+            let isWhole =
+              wanted.map { i in
+                places[i].size - (address &- places[i].start) >= UInt64(length)
+                  && (i % 3 == 0 || (i % 3 == 1) == (access == .read))
+              } ?? false
+            #expect(unsafe (host != nil) == isWhole)
+            if let wanted, let host = unsafe host {
+              let offset = unsafe UInt(bitPattern: host) &- UInt(0x1000 + wanted)
+              #expect(UInt64(offset) == address &- places[wanted].start)
+            }
+          }
+        }
+      }
+    }
+  }
+
+  @Test func aSlotIsWhatTheCopiesTakeItFor() {
+    #expect(MemoryLayout<PacketBurst.Slot>.stride == MemoryLayout<clinux_packet>.stride)
+  }
+}
