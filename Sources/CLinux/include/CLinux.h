@@ -236,7 +236,9 @@ static inline void clinux_fence(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST);
 /// Orders the compiler only; the other side pays with membarrier(2).
 static inline void clinux_compiler_fence(void) { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void clinux_copy(void *to, const void *from, size_t length) { memcpy(to, from, length); }
-static inline void clinux_prefetch(const void *p) { __builtin_prefetch(p); }
+/// For a place that is read once: it is not kept, for its owner is about to write there again, and has to take it back
+/// from every core that still has it.
+static inline void clinux_prefetch(const void *p) { __builtin_prefetch(p, 0, 0); }
 /// For a place that is going to be written. Where a processor has no such instruction it is one that does nothing.
 static inline void clinux_prefetch_to_write(const void *p) {
 #if defined(__x86_64__)
