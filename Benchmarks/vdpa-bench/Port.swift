@@ -1,5 +1,7 @@
+import ArgumentParser
+
 /// What a back-end does with packets.
-enum Port: String, CaseIterable, Sendable, CustomStringConvertible {
+enum Port: String, CaseIterable, Sendable, CustomStringConvertible, ExpressibleByArgument {
   case loopback
   case sink
   case source

@@ -5,9 +5,11 @@ import ArgumentParser
 struct VDPABench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vdpa-bench",
-    abstract: "Measures this project: its packets a second beside DPDK's, and many connections at once.",
+    abstract:
+      "Measures this project: its packets a second beside DPDK's, its latency, and many queues and connections at once.",
     subcommands: [
-      Throughput.self, Rings.self, Instructions.self, CountedTurns.self, Connections.self, ConnectionsBackEnd.self,
+      Throughput.self, Rings.self, Instructions.self, CountedTurns.self, Fairness.self, Latency.self, Connections.self,
+      ConnectionsBackEnd.self,
     ],
     defaultSubcommand: Throughput.self)
 }

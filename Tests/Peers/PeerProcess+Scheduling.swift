@@ -6,14 +6,19 @@ extension PeerProcess {
   package var schedulingDelay: UInt64? { PeerProcess.schedulingDelay(of: pid) }
 
   /// The same of any process.
-  package static func schedulingDelay(of pid: Int32) -> UInt64? {
+  package static func schedulingDelay(of pid: Int32) -> UInt64? { times(of: pid, at: 1) }
+
+  /// How long the program's threads have run, in nanoseconds; nil when the kernel does not count it.
+  package var runTime: UInt64? { PeerProcess.times(of: pid, at: 0) }
+
+  /// One of the columns of schedstat, over all threads: time on the CPU, time waiting for it, number of slices.
+  private static func times(of pid: Int32, at column: Int) -> UInt64? {
     let directory = "/proc/\(pid)/task"
     guard let threads = try? FileManager.default.contentsOfDirectory(atPath: directory) else { return nil }
-    // Time on the CPU, time waiting for it, number of slices.
-    let delays = threads.compactMap { thread in
+    let times = threads.compactMap { thread in
       (try? String(contentsOfFile: "\(directory)/\(thread)/schedstat", encoding: .utf8))?
-        .split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { UInt64($0) }
+        .split(whereSeparator: \.isWhitespace).dropFirst(column).first.flatMap { UInt64($0) }
     }
-    return delays.isEmpty ? nil : delays.reduce(0, &+)
+    return times.isEmpty ? nil : times.reduce(0, &+)
   }
 }
