@@ -19,6 +19,8 @@ public struct DatapathError: Error, Sendable, CustomStringConvertible {
     public static let stuck = Code(rawValue: "stuck")
     /// What is wanted belongs to somebody else at the time.
     public static let inUse = Code(rawValue: "inUse")
+    /// There is nothing of that name or number.
+    public static let notFound = Code(rawValue: "notFound")
     /// The system refused a thread or a descriptor.
     public static let system = Code(rawValue: "system")
   }

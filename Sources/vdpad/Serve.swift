@@ -74,13 +74,20 @@ struct Serve: ParsableCommand {
   @Flag(help: "Workers look for packets all the time: lowest latency, all of a CPU.")
   var poll = false
 
+  @Flag(
+    help:
+      "Workers look for packets while there are any, and 50 µs longer, then sleep until a guest kicks: no CPU while idle."
+  )
+  var adaptive = false
+
   @Flag(help: "Workers sleep until a guest kicks: no CPU while idle (default).")
   var event = false
 
   @Option(help: ArgumentHelp("Pin one worker to each of these CPUs, as in 0,2-3.", valueName: "list"))
   var cpu: String?
 
-  @Option(help: ArgumentHelp("Print the counters to standard output this often.", valueName: "seconds"))
+  @Option(
+    help: ArgumentHelp("Print the counters of vrings and workers to standard output this often.", valueName: "seconds"))
   var stats: Int?
 
   @Option(help: ArgumentHelp("trace, debug, info, notice, warning or error.", valueName: "level"))

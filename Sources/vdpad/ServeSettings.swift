@@ -60,9 +60,13 @@ struct ServeSettings {
     }
     logLevel = level
 
-    guard !(options.poll && options.event) else { throw ValidationError("give one of --poll and --event") }
+    let modes: [(isWanted: Bool, mode: WorkerConfiguration.Mode)] = [
+      (options.poll, .poll), (options.adaptive, .adaptive), (options.event, .event),
+    ]
+    let wanted = modes.filter(\.isWanted)
+    guard wanted.count <= 1 else { throw ValidationError("give one of --poll, --adaptive and --event") }
     workers = WorkerConfiguration(
-      mode: options.poll ? .poll : .event, cpus: try options.cpu.map(ServeSettings.cpus) ?? [])
+      mode: wanted.first?.mode ?? .event, cpus: try options.cpu.map(ServeSettings.cpus) ?? [])
 
     let parameters = try ServeSettings.parameters(options, type: type, isSoftware: engine == nil)
     var socket = SocketConfiguration(endpoint: endpoint, type: type, parameters: parameters)

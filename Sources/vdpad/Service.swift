@@ -67,7 +67,7 @@ struct Service {
     socket.setDelegate(EndOnDisconnect(ending))
     try socket.start()
 
-    var printer = StatisticsPrinter(socket)
+    var printer = StatisticsPrinter(socket, software)
     while !ending.wait(milliseconds: settings.statisticsInterval.map { Int32($0) * 1000 } ?? -1) {
       printer.print()
     }

@@ -1,15 +1,22 @@
+import Datapath
 import Glibc
 import VDPA
 import VhostUser
 import Virtio
 
-/// Prints the counters of a socket's vrings, with the rates since the last time.
+/// Prints the counters of a socket's vrings, and what the workers did, with the rates since the last time.
 struct StatisticsPrinter {
   private let socket: VhostUserSocket
+  private let engine: SoftwareEngine
   private var last: [VringStatistics] = []
+  private var lastWorkers: [WorkerStatistics]
   private var lastTime = MonotonicClock.nanoseconds
 
-  init(_ socket: VhostUserSocket) { self.socket = socket }
+  init(_ socket: VhostUserSocket, _ engine: SoftwareEngine) {
+    self.socket = socket
+    self.engine = engine
+    lastWorkers = engine.workerStatistics
+  }
 
   mutating func print() {
     let now = MonotonicClock.nanoseconds
@@ -32,6 +39,15 @@ struct StatisticsPrinter {
             .map(String.init)))
       if let rest = StatisticsPrinter.rest(of: vring) { Swift.print(rest) }
     }
+    let workers = engine.workerStatistics
+    // A socket that is bound to another engine leaves them without a queue.
+    if workers.contains(where: { $0.queues > 0 }) {
+      Swift.print(row(["worker", "mode", "cpu", "queues", "busy %", "asleep %", "turns", "sleeps"]))
+      for (index, worker) in workers.enumerated() {
+        Swift.print(row(StatisticsPrinter.cells(worker, since: lastWorkers[index], index: index)))
+      }
+    }
+    lastWorkers = workers
     // Into a pipe or a file it would otherwise wait for a full buffer.
     fflush(nil)
     last = vrings
@@ -51,6 +67,19 @@ struct StatisticsPrinter {
     ]
     let rest = vring.named.filter { $0.value > 0 && !inTable.contains($0.name) }
     return rest.isEmpty ? nil : "                " + rest.map { "\($0.name) \($0.value)" }.joined(separator: ", ")
+  }
+
+  /// A worker's row: the shares of the time since `before`, and the counts since then.
+  static func cells(_ worker: WorkerStatistics, since before: WorkerStatistics, index: Int) -> [String] {
+    func percent(_ share: Double) -> String {
+      let tenths = Int((share * 1000).rounded())
+      return "\(tenths / 10).\(tenths % 10)"
+    }
+    return [
+      "\(index)", worker.mode.rawValue, worker.cpu.map(String.init) ?? "any", "\(worker.queues)",
+      percent(worker.load(since: before)), percent(worker.asleep(since: before)), "\(worker.turns &- before.turns)",
+      "\(worker.sleeps &- before.sleeps)",
+    ]
   }
 
   private func row(_ cells: [String]) -> String {

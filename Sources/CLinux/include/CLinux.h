@@ -191,6 +191,19 @@ static inline uint64_t clinux_monotonic_nanoseconds(void) {
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
+/// A clock that is read without a call and goes at a constant rate, which nobody says: the time stamp counter, or what the
+/// processor has in its place; else CLOCK_MONOTONIC.
+static inline uint64_t clinux_cycles(void) {
+#if defined(__x86_64__) || defined(__i386__)
+  return __builtin_ia32_rdtsc();
+#elif defined(__aarch64__)
+  uint64_t value;
+  __asm__ volatile("mrs %0, cntvct_el0" : "=r"(value));
+  return value;
+#else
+  return clinux_monotonic_nanoseconds();
+#endif
+}
 
 // MARK: Memory shared with a peer that may write to it at any time
 //

@@ -35,7 +35,7 @@ final class ChainQueue: WorkerClient {
 
   let name: String
   let index: Int
-  private let home: Mutex<Worker>
+  private let place: WorkerHome
   let counters = VringCounters()
   private let device: any SoftwareDevice
   private let ownership: BurstOwnership<State>
@@ -58,12 +58,14 @@ final class ChainQueue: WorkerClient {
     self.name = name
     self.index = index
     self.device = device
-    home = Mutex(worker)
+    place = WorkerHome(worker)
     finished = try EventFD.make()
     ownership = BurstOwnership(State())
   }
 
   // MARK: The worker
+
+  var home: WorkerHome? { place }
 
   var needsPolling: Bool { isWithoutKick.load(ordering: .relaxed) }
 
@@ -180,36 +182,22 @@ final class ChainQueue: WorkerClient {
 
   // MARK: The control side
 
-  /// Who serves it.
-  private var worker: Worker { home.withLock { $0 } }
-
   /// Says whether a turn may take as long as pages of memory need to arrive.
   func mayTakeLong(_ mayTakeLong: Bool) { ownership.mayTakeLong(mayTakeLong) }
 
-  /// Has another worker serve the queue from now on; the one that does stands still or has nothing to do.
-  func serve(by worker: Worker) throws {
-    let old = home.withLock { home in
-      defer { home = worker }
-      return home
-    }
-    try change { state in
-      guard let running = state.vring else { return }
-      if let kick = running.kick { old.unwatch(kick) }
-      if let wakeup = device.wakeup(queue: index) { old.unwatch(wakeup) }
-      old.unwatch(finished)
-      old.detach(self)
-      worker.attach(self)
-      try watch(kick: running.kick)
-    }
-  }
+  /// Has another worker serve the queue for the time being.
+  func leave(for worker: Worker) throws { try place.leave(self, for: worker) }
+
+  /// Has it served as before ``leave(for:)``.
+  func comeBack() throws { try place.comeBack(self) }
 
   /// Makes the worker watch for all that wakes the queue.
   private func watch(kick: OwnedFD?) throws {
-    try worker.watch(finished, of: self, source: ChainQueue.finishedSource)
+    try place.watch(finished, of: self, source: ChainQueue.finishedSource)
     if let wakeup = device.wakeup(queue: index) {
-      try worker.watch(wakeup, of: self, source: ChainQueue.deviceSource)
+      try place.watch(wakeup, of: self, source: ChainQueue.deviceSource)
     }
-    if let kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
+    if let kick { try place.watch(kick, of: self, source: ChainQueue.kickSource) }
   }
 
   /// Whether the ring is served.
@@ -231,7 +219,7 @@ final class ChainQueue: WorkerClient {
     let resubmissions = running.ring.resubmissions
     try device.start(
       queue: index, context: QueueContext(queue: index, features: features, observer: observer))
-    worker.attach(self)
+    place.attach(self)
     do {
       try watch(kick: running.kick)
       try change { state in
@@ -250,10 +238,10 @@ final class ChainQueue: WorkerClient {
   }
 
   private func leave(kick: OwnedFD?) {
-    if let kick { worker.unwatch(kick) }
-    if let wakeup = device.wakeup(queue: index) { worker.unwatch(wakeup) }
-    worker.unwatch(finished)
-    worker.detach(self)
+    if let kick { place.unwatch(kick) }
+    if let wakeup = device.wakeup(queue: index) { place.unwatch(wakeup) }
+    place.unwatch(finished)
+    place.detach(self)
     device.stop(queue: index)
   }
 
@@ -264,8 +252,8 @@ final class ChainQueue: WorkerClient {
     try change { state in
       guard var running = state.vring else { return false }
       if running.kick !== description.kick {
-        if let kick = description.kick { try worker.watch(kick, of: self, source: ChainQueue.kickSource) }
-        if let kick = running.kick { worker.unwatch(kick) }
+        if let kick = description.kick { try place.watch(kick, of: self, source: ChainQueue.kickSource) }
+        if let kick = running.kick { place.unwatch(kick) }
       }
       let isNewCall = running.call !== description.call
       running.update(description, isEnabled: enabled)
@@ -355,7 +343,7 @@ final class ChainQueue: WorkerClient {
   /// Changes the queue between two turns.
   private func change<Result>(_ body: (inout State) throws -> Result) throws -> Result {
     // A worker that met the queue while it was closed has passed it over.
-    defer { worker.nudge() }
+    defer { place.nudge() }
     return try ownership.exclusively(name) { state in
       defer { isWithoutKick.store(state.vring.map { $0.kick == nil } ?? false, ordering: .relaxed) }
       return try body(&state)

@@ -5,8 +5,6 @@ internal import Virtio
 final class SoftwareChainDevice: Device {
   private let device: any SoftwareDevice
   private let queues: [ChainQueue]
-  /// Which worker serves a queue.
-  private let worker: (Int) -> Worker
   private var postcopyHome = PostcopyHome()
   private var features: Features = []
   private var memory: GuestMemory?
@@ -16,7 +14,7 @@ final class SoftwareChainDevice: Device {
 
   let attributes: DeviceAttributes
 
-  init(_ device: any SoftwareDevice, _ request: DeviceRequest, worker: @escaping (Int) -> Worker) throws {
+  init(_ device: any SoftwareDevice, _ request: DeviceRequest, worker: (Int) -> Worker) throws {
     guard device.type == request.type else {
       throw DatapathError(
         .unsupportedType,
@@ -29,7 +27,6 @@ final class SoftwareChainDevice: Device {
       throw DatapathError(.badConfiguration, "\(request.owner): a device has one queue at least")
     }
     self.device = device
-    self.worker = worker
     queues = try (0..<count).map { i in
       try ChainQueue(name: "\(request.owner) vring \(i)", index: i, device: device, worker: worker(i))
     }
@@ -125,16 +122,17 @@ extension SoftwareChainDevice: VringControl {
 
 extension SoftwareChainDevice: PostcopyServing {
   func beginPostcopy() throws {
-    try postcopyHome.enter(from: queues.indices.map(worker)) { worker in
-      for queue in queues { try queue.serve(by: worker) }
+    try postcopyHome.enter(queues) {
+      try $0.leave(for: $1)
+    } undo: {
+      try $0.comeBack()
     }
     for queue in queues { queue.mayTakeLong(true) }
   }
 
   func endPostcopy() throws {
     for queue in queues { queue.mayTakeLong(false) }
-    try postcopyHome.leave(
-      queues.enumerated().map { i, queue in { [worker] in try queue.serve(by: worker(i)) } })
+    try postcopyHome.leave(queues) { try $0.comeBack() }
   }
 }
 

@@ -5,20 +5,13 @@ internal import Virtio
 /// A queue pair of a software net device with the port that serves it: what a worker serves together.
 final class NetPair: WorkerClient {
   let name: String
-  private let home: Mutex<Home>
+  private let place: WorkerHome
   let receive: OwnedVring
   let transmit: OwnedVring
   /// Only ever used by the worker.
   private let port: BurstOwnership<any NetPort>
-
-  /// Who serves it.
-  private struct Home {
-    var worker: Worker
-    /// Whether the worker knows of it.
-    var isAttached = false
-  }
-
-  private var worker: Worker { home.withLock { $0.worker } }
+  /// Whether, after the last turn, only what the guest sends can give the port something to do.
+  private let isQuiet = Atomic<Bool>(false)
 
   /// What the kick descriptors of the two vrings are watched under.
   private static let receiveSource = 0
@@ -26,7 +19,7 @@ final class NetPair: WorkerClient {
 
   init(name: String, worker: Worker, port: sending any NetPort, receive: OwnedVring, transmit: OwnedVring) {
     self.name = name
-    home = Mutex(Home(worker: worker))
+    place = WorkerHome(worker)
     self.receive = receive
     self.transmit = transmit
     self.port = BurstOwnership(port)
@@ -34,11 +27,14 @@ final class NetPair: WorkerClient {
 
   // MARK: The worker
 
+  var home: WorkerHome? { place }
+
   /// What a turn has come to.
   private struct Turn {
     var work = 0
     /// Whether there is something to tell of a ring.
     var hasReport = false
+    var isQuiet = false
   }
 
   /// Serves the pair once. A pair of which a vring is being changed is passed over.
@@ -57,6 +53,7 @@ final class NetPair: WorkerClient {
         }
       }
     }
+    isQuiet.store(turn.isQuiet, ordering: .relaxed)
     if turn.hasReport {
       receive.report()
       transmit.report()
@@ -77,6 +74,7 @@ final class NetPair: WorkerClient {
       turn.work = move(&receive, &transmit, by: &port, burst)
     }
     turn.hasReport = receive?.hasReport() == true || transmit?.hasReport() == true
+    turn.isQuiet = turn.work == 0 && port.isQuiet
     return turn
   }
 
@@ -91,6 +89,15 @@ final class NetPair: WorkerClient {
     return port.serve(&receive, &transmit, burst)
   }
 
+  func quietLook() -> QuietLook? {
+    guard isQuiet.load(ordering: .relaxed) else { return nil }
+    let look = transmit.ownership.burst { vring -> QuietLook? in
+      guard vring != nil else { return transmit.ownership.look(at: .never) }
+      return vring?.quietWord().map { transmit.ownership.look(at: $0) }
+    }
+    return look ?? nil
+  }
+
   /// Counts a kick; only the worker writes these counters while it serves the pair.
   func woken(by source: Int) {
     (source == NetPair.transmitSource ? transmit : receive).counters.add(.kicks, 1)
@@ -103,42 +110,20 @@ final class NetPair: WorkerClient {
 extension NetPair: NetPairServer {
   func begin(for owner: String) throws {
     try port.exclusively(name) { $0.begin() }
-    home.withLock { home in
-      home.isAttached = true
-      home.worker.attach(self)
-    }
+    place.attach(self)
   }
 
-  func end() {
-    home.withLock { home in
-      home.isAttached = false
-      home.worker.detach(self)
-    }
-  }
+  func end() { place.detach(self) }
 
-  func serve(by worker: Worker) throws {
-    let (old, isAttached) = home.withLock { home in
-      defer { home.worker = worker }
-      return (home.worker, home.isAttached)
-    }
-    guard isAttached else { return }
-    old.detach(self)
-    worker.attach(self)
-    for (vring, isTransmit) in [(receive, false), (transmit, true)] {
-      try vring.change { vring in
-        guard let kick = vring?.kick else { return }
-        old.unwatch(kick)
-        try watch(kick, isTransmit: isTransmit)
-      }
-    }
-    worker.nudge()
-  }
+  func leave(for worker: Worker) throws { try place.leave(self, for: worker) }
+
+  func comeBack() throws { try place.comeBack(self) }
 
   func watch(_ kick: OwnedFD, isTransmit: Bool) throws {
-    try worker.watch(kick, of: self, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
+    try place.watch(kick, of: self, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
   }
 
-  func unwatch(_ kick: OwnedFD, isTransmit: Bool) { worker.unwatch(kick) }
+  func unwatch(_ kick: OwnedFD, isTransmit: Bool) { place.unwatch(kick) }
 
   // No port has a network behind it: the frame goes where what the guest sends goes, and a loopback does not tell the guest
   // of itself.
@@ -147,5 +132,5 @@ extension NetPair: NetPairServer {
   }
 
   // A worker that met the pair while the vring was closed has passed it over.
-  func changed(isTransmit: Bool) { worker.nudge() }
+  func changed(isTransmit: Bool) { place.nudge() }
 }

@@ -32,13 +32,18 @@ protocol NetPairServer: AnyObject, Sendable {
   /// A vring was changed, and is to be looked at.
   func changed(isTransmit: Bool)
 
-  /// Has another worker serve the pair from now on; the one that does stands still or has nothing to do. What the
-  /// application serves stays with it.
+  /// Has another worker serve the pair for the time being. What the application serves stays with it.
   ///
-  /// - Throws: Any error, when the system does not do it.
-  func serve(by worker: Worker) throws
+  /// - Throws: Any error, when the one that does it now does not leave it, or the system does not do it.
+  func leave(for worker: Worker) throws
+
+  /// Has it served as before ``leave(for:)``.
+  ///
+  /// - Throws: As ``leave(for:)``.
+  func comeBack() throws
 }
 
 extension NetPairServer {
-  func serve(by worker: Worker) throws {}
+  func leave(for worker: Worker) throws {}
+  func comeBack() throws {}
 }

@@ -64,6 +64,9 @@ struct NetVring {
   /// Whether the guest has given anything that was not fetched yet.
   @inline(__always) mutating func hasPending() -> Bool { base.ring.hasPending() }
 
+  /// What the guest writes when it offers a buffer; nil when it has offered one.
+  mutating func quietWord() -> QuietLook.Word? { base.quietWord() }
+
   /// Where the next buffer is returned: whether anything was given shows by its change.
   @inline(__always) var nextUsed: UInt16 { base.ring.nextUsed }
 

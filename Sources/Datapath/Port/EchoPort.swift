@@ -10,6 +10,8 @@ struct EchoPort: NetPort {
 
   func begin() { waiting.clear() }
 
+  var isQuiet: Bool { waiting.count == 0 }
+
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
     // A ring that is stopped may come back.
     guard receive != nil else { return 0 }

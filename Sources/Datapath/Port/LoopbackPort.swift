@@ -5,6 +5,8 @@ struct LoopbackPort: NetPort {
   /// For packets that a guest sends in one piece and takes in several.
   private let segments = PacketBurst()
 
+  var isQuiet: Bool { true }
+
   mutating func serve(_ receive: inout NetVring?, _ transmit: inout NetVring?, _ burst: PacketBurst) -> Int {
     // What the guest has sent is looked at first: an idle pair costs one look.
     guard transmit?.hasPending() == true, receive?.isEnabled == true, let room = receive?.room(), room > 0 else {

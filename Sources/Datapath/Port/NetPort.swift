@@ -5,6 +5,10 @@ protocol NetPort {
   /// Another guest begins: nothing is left of the one before.
   mutating func begin()
 
+  /// Whether it has nothing to do, and will not have before the guest sends something; asked after a turn in which there
+  /// was nothing to do. False unless said otherwise: whoever also waits for something else is served again and again.
+  var isQuiet: Bool { get }
+
   /// Serves a pair once.
   ///
   /// - Parameters:
@@ -17,4 +21,5 @@ protocol NetPort {
 
 extension NetPort {
   func begin() {}
+  var isQuiet: Bool { false }
 }

@@ -5,30 +5,34 @@ internal import VDPA
 struct PostcopyHome {
   private var worker: Worker?
 
-  /// Moves the queues there, before they are served.
+  /// Moves the queues there, while they are served or before.
   ///
   /// - Parameters:
-  ///   - homes: Who served them before, if they have been.
-  ///   - move: Has a worker serve all queues.
-  mutating func enter(from homes: [Worker], _ move: (Worker) throws -> Void) throws {
+  ///   - queues: Of the device.
+  ///   - leave: Has a worker serve a queue for the time being.
+  ///   - comeBack: Has it served by the worker that it had.
+  mutating func enter<Queue>(
+    _ queues: [Queue], _ leave: (Queue, Worker) throws -> Void, undo comeBack: (Queue) throws -> Void
+  ) throws {
     guard worker == nil else { return }
-    // Two workers must not meet in a queue, be it that the one only looks whether there is anything left.
-    for home in homes { try home.settle() }
     let worker = try Worker(name: "vdpa-postcopy", mode: .event, cpu: nil)
-    self.worker = worker
     do {
-      try move(worker)
+      try queues.changeAll { queue in
+        try leave(queue, worker)
+      } undo: { queue in
+        try comeBack(queue)
+      }
     } catch {
       worker.stop()
-      self.worker = nil
       throw error
     }
+    self.worker = worker
   }
 
   /// Moves them back, while they are served.
   ///
-  /// - Parameter moves: Each has one queue be served by the worker that it had. All are tried.
-  mutating func leave(_ moves: [() throws -> Void]) throws {
+  /// - Parameter comeBack: Has a queue served by the worker that it had. All are tried.
+  mutating func leave<Queue>(_ queues: [Queue], _ comeBack: (Queue) throws -> Void) throws {
     guard let worker else { return }
     // Nothing is in a burst from here on.
     worker.pause()
@@ -37,9 +41,9 @@ struct PostcopyHome {
       self.worker = nil
     }
     var failure: (any Error)?
-    for move in moves {
+    for queue in queues {
       do {
-        try move()
+        try comeBack(queue)
       } catch {
         failure = error
       }

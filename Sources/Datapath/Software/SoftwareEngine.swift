@@ -15,7 +15,7 @@ public final class SoftwareEngine: Engine {
   /// has to know when it cannot.
   public typealias Factory = @Sendable (DeviceRequest) throws -> any SoftwareDevice
 
-  private let workers: [Worker]
+  let workers: [Worker]
   private let watchdog: Watchdog?
   private let applications = Mutex<[String: ApplicationPort]>([:])
   private let factories = Mutex<[DeviceType: Factory]>([.block: { request in try SoftwareBlockDevice(request) }])
@@ -35,10 +35,13 @@ public final class SoftwareEngine: Engine {
   ) throws(DatapathError) {
     try configuration.validate()
     var workers: [Worker] = []
-    let cpus: [Int?] = configuration.cpus.isEmpty ? [nil] : configuration.cpus
+    let cpus: [Int?] =
+      configuration.cpus.isEmpty ? Array(repeating: nil, count: configuration.count) : configuration.cpus
     for (i, cpu) in cpus.enumerated() {
       do throws(DatapathError) {
-        workers.append(try Worker(name: "vdpa-worker-\(i)", mode: configuration.mode, cpu: cpu))
+        workers.append(
+          try Worker(
+            name: "vdpa-worker-\(i)", mode: configuration.mode, cpu: cpu, idleTime: configuration.idleTime))
       } catch {
         for worker in workers { worker.stop() }
         throw error

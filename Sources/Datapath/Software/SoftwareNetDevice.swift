@@ -8,8 +8,6 @@ final class SoftwareNetDevice: Device {
   /// The largest MTU that a front-end can set.
   private let mtuLimit: Int
   private let pairs: [any NetPairServer]
-  /// Which worker serves a pair.
-  private let worker: (Int) -> Worker
   private var postcopyHome = PostcopyHome()
   /// How many of the pairs have begun to belong to this device.
   private var begun = 0
@@ -34,10 +32,9 @@ final class SoftwareNetDevice: Device {
   ///   - worker: Which worker serves a queue pair, if one does.
   ///   - application: The application port of a name.
   init(
-    _ request: DeviceRequest, worker: @escaping (Int) -> Worker, application: (String) -> ApplicationPort?
+    _ request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?
   ) throws {
     try request.parameters.allow(only: ["port", "mac", "mtu", "offloads"], for: "a software net device")
-    self.worker = worker
     pairs = try SoftwareNetDevice.pairs(for: request, worker: worker, application: application)
     let isApplication = ApplicationPort.name(in: request.parameters["port"] ?? "") != nil
     let count = pairs.count
@@ -251,16 +248,17 @@ extension SoftwareNetDevice: VringControl {
 
 extension SoftwareNetDevice: PostcopyServing {
   func beginPostcopy() throws {
-    try postcopyHome.enter(from: pairs.indices.map(worker)) { worker in
-      for pair in pairs { try pair.serve(by: worker) }
+    try postcopyHome.enter(pairs) {
+      try $0.leave(for: $1)
+    } undo: {
+      try $0.comeBack()
     }
     mayTakeLong(true)
   }
 
   func endPostcopy() throws {
     mayTakeLong(false)
-    try postcopyHome.leave(
-      pairs.enumerated().map { i, pair in { [worker] in try pair.serve(by: worker(i)) } })
+    try postcopyHome.leave(pairs) { try $0.comeBack() }
   }
 }
 

@@ -87,6 +87,26 @@ struct RunningVring {
 
   var state: VringState { VringState(index: index, nextAvail: ring.nextAvail, nextUsed: ring.nextUsed) }
 
+  /// What the driver writes when it announces a chain (virtio 1.2, §2.7.6 and §2.8.1): the available index, or the flags of the
+  /// descriptor that is next.
+  ///
+  /// - Returns: Nil when something is announced, and for a ring that is to be looked at in another way.
+  mutating func quietWord() -> QuietLook.Word? {
+    // Memory changes before anything is found on it again.
+    guard ring.fault == .none, ring.miss == nil else { return .never }
+    let address =
+      switch layout.format {
+      case .split: addresses.avail + 2
+      case .packed: addresses.descriptor + UInt64(ring.nextAvail & 0x7fff) * 16 + 14
+      }
+    var view = memory.addressMap.view
+    // The ring's parts are aligned and inside of mappings that `memory` holds, or there would be no ring.
+    guard let place = unsafe view.contiguous(at: address, length: 2, for: .read) else { return nil }
+    let word = unsafe QuietLook.Word(at: place)
+    // Seen before the ring was found empty, so that what comes in between changes it. What breaks it is for a turn to tell.
+    return ring.pending(limit: 1) == 0 && ring.fault == .none ? word : nil
+  }
+
   // MARK: Notifications
 
   /// Calls the guest for what was announced, if it wants to be called.

@@ -1,4 +1,3 @@
-internal import CLinux
 internal import Synchronization
 internal import VDPA
 
@@ -8,9 +7,7 @@ internal import VDPA
 /// `membarrier(2)` do the ordering that the worker does not pay for, and sleeps until the burst that runs, if one does, has
 /// ended. Whoever is outside of a burst is never waited for.
 @safe final class BurstOwnership<State>: Sendable {
-  // The word that a side writes is on a cache line of its own: [0] in a burst, [16] closed. Allocated once and freed with
-  // this object; every access is atomic.
-  nonisolated(unsafe) private let words: UnsafeMutablePointer<UInt32>
+  private let words = OwnershipWords()
   // Touched by the worker between taking and leaving, and by the others while it is closed and nobody is in a burst.
   // Behind a pointer, because a stored property costs the run time's exclusivity check, which knows nothing of this.
   nonisolated(unsafe) private let state: UnsafeMutablePointer<State>
@@ -26,14 +23,12 @@ internal import VDPA
   }
 
   init(_ state: consuming sending State) {
-    unsafe words = .allocate(capacity: 32)
-    unsafe words.initialize(repeating: 0, count: 32)
     unsafe self.state = .allocate(capacity: 1)
     unsafe self.state.initialize(to: state)
   }
 
   deinit {
-    unsafe words.deallocate()
+    words.deallocate()
     unsafe state.deinitialize(count: 1)
     unsafe state.deallocate()
   }
@@ -42,14 +37,9 @@ internal import VDPA
   ///
   /// - Returns: nil when it is closed; then nothing was done.
   @inline(__always) func burst<Result>(_ body: (inout State) -> Result) -> Result? {
-    unsafe clinux_store_u32(words, 1)
-    ProcessBarrier.light()
-    guard unsafe clinux_load_acquire_u32(words + 16) == 0 else {
-      leave()
-      return nil
-    }
+    guard words.enter() else { return nil }
     let result = unsafe body(&state.pointee)
-    leave()
+    words.leave()
     return result
   }
 
@@ -64,21 +54,15 @@ internal import VDPA
 
   /// Works on the state, on any thread; for states that have no worker, whose ``burst(_:)`` would not notice.
   @inline(__always) func attempt<Result>(_ body: (inout State) -> Result) -> Attempt<Result> {
-    guard unsafe clinux_exchange_u32(words, 1) == 0 else { return .busy }
-    guard unsafe clinux_load_acquire_u32(words + 16) == 0 else {
-      leave()
-      return .closed
-    }
+    guard let isOpen = words.tryToEnter() else { return .busy }
+    guard isOpen else { return .closed }
     let result = unsafe body(&state.pointee)
-    leave()
+    words.leave()
     return .done(result)
   }
 
-  @inline(__always) private func leave() {
-    unsafe clinux_store_release_u32(words, 0)
-    ProcessBarrier.light()
-    if unsafe clinux_load_u32(words + 16) != 0 { _ = unsafe clinux_futex_wake(words, 1) }
-  }
+  /// How to see that a word in memory of the state is as it was; made in a burst.
+  func look(at word: QuietLook.Word) -> QuietLook { QuietLook(words, at: word) }
 
   /// Works on the state while nobody else does, on a thread that is in no burst.
   ///
@@ -91,19 +75,18 @@ internal import VDPA
     _ name: @autoclosure () -> String, deadline: Int? = nil, _ body: (inout State) throws -> Result
   ) throws -> Result {
     try changing.withLock { _ in
-      unsafe clinux_store_u32(words + 16, 1)
-      ProcessBarrier.heavy()
+      words.close()
       let deadline = deadline ?? patience.load(ordering: .relaxed)
       let end = MonotonicClock.nanoseconds &+ UInt64(deadline) &* 1_000_000
-      while unsafe clinux_load_acquire_u32(words) != 0 {
+      while words.isTaken {
         let now = MonotonicClock.nanoseconds
         guard now < end else {
           throw DatapathError(
             .stuck, "\(name()): whoever serves it has not left it for \(deadline) ms; its memory stays mapped")
         }
-        _ = unsafe clinux_futex_wait(words, 1, Int64(end - now))
+        words.waitUntilLeft(nanoseconds: Int64(end - now))
       }
-      defer { unsafe clinux_store_release_u32(words + 16, 0) }
+      defer { words.open() }
       return unsafe try body(&state.pointee)
     }
   }

@@ -3,10 +3,12 @@ internal import CLinux
 /// Memory barriers of which one side pays nearly nothing and the other one everything (membarrier(2)).
 enum ProcessBarrier {
   /// Whether the kernel does it for us; decided once, before the first worker runs.
-  private static let isAsymmetric = clinux_membarrier_register() == 0
+  static let isAsymmetric = clinux_membarrier_register() == 0
 
   /// For the side that runs often: orders the compiler only, or everything where the kernel does not help.
-  @inline(__always) static func light() {
+  ///
+  /// - Parameter isAsymmetric: ``ProcessBarrier/isAsymmetric``, which that side has at hand.
+  @inline(__always) static func light(_ isAsymmetric: Bool) {
     if isAsymmetric { clinux_compiler_fence() } else { clinux_fence() }
   }
 

@@ -11,6 +11,9 @@ protocol WorkerClient: AnyObject, Sendable {
   /// Whether it has to be looked at without being woken, because one of its vrings has no kick descriptor.
   var needsPolling: Bool { get }
 
+  /// Where it lives, for one that can be moved to another worker; else nil.
+  var home: WorkerHome? { get }
+
   /// Serves it once; on its worker's thread only, like ``woken(by:)``.
   ///
   /// - Parameters:
@@ -20,8 +23,17 @@ protocol WorkerClient: AnyObject, Sendable {
   /// - Returns: How much was done. 0: nothing, and in event mode the worker comes back only when it is woken.
   func serve(_ burst: PacketBurst, isPolled: Bool) -> Int
 
+  /// How a worker that polls can see that there is nothing to do, without a turn; on its thread only, after a turn in which
+  /// there was nothing to do. Nil, as unless said otherwise: by a turn only.
+  func quietLook() -> QuietLook?
+
   /// One of its descriptors has become readable. It is served next.
   ///
   /// - Parameter source: The number that the descriptor is watched under.
   func woken(by source: Int)
+}
+
+extension WorkerClient {
+  var home: WorkerHome? { nil }
+  func quietLook() -> QuietLook? { nil }
 }

@@ -42,12 +42,13 @@ final class ChainGuest {
   /// - Parameter hasRecord: Whether what the device has is noted for another one.
   init(
     _ software: any SoftwareDevice, features: Features, mode: WorkerConfiguration.Mode = .event,
-    ringSize: Int = usualSize, hasRecord: Bool = false, onReport: (@Sendable (WorkerReport) -> Void)? = nil
+    ringSize: Int = usualSize, hasRecord: Bool = false, workers: Int = 1,
+    onReport: (@Sendable (WorkerReport) -> Void)? = nil
   ) throws {
     size = ringSize
     self.mode = mode
     self.features = features
-    engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode), onReport: onReport)
+    engine = try SoftwareEngine(workers: WorkerConfiguration(mode: mode, count: workers), onReport: onReport)
     engine.register(software.type) { _ in software }
     device = try engine.open(DeviceRequest(device: -1, owner: "guest", type: software.type))
     let count = device.attributes.vringCount
