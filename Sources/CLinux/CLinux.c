@@ -6,8 +6,10 @@
 #include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/futex.h>
+#include <linux/if_tun.h>
 #include <linux/membarrier.h>
 #include <linux/userfaultfd.h>
+#include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -420,4 +422,48 @@ int clinux_notify(uint64_t context, int idle, int eventfd) {
     syscall(SYS_io_getevents, context, 0, sizeof results / sizeof *results, results, NULL);
   }
   return -EAGAIN;
+}
+
+int clinux_tap_open(const char *name, bool multiqueue, int *step) {
+  *step = CLINUX_TAP_OPEN;
+  int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  struct ifreq request = {.ifr_flags = IFF_TAP | IFF_NO_PI | IFF_VNET_HDR};
+  if (multiqueue) request.ifr_flags |= IFF_MULTI_QUEUE;
+  strncpy(request.ifr_name, name, IFNAMSIZ - 1);
+  *step = CLINUX_TAP_ATTACH;
+  int little_endian = 1, length = 12, error = 0;
+  if (ioctl(fd, TUNSETIFF, &request) != 0) {
+    error = errno;
+  } else {
+    *step = CLINUX_TAP_HEADER;
+    if (ioctl(fd, TUNSETVNETHDRSZ, &length) != 0 || ioctl(fd, TUNSETVNETLE, &little_endian) != 0) error = errno;
+  }
+  if (error == 0) return fd;
+  close(fd);
+  return -error;
+}
+
+int clinux_tap_set_offloads(int fd, bool checksum, bool tso4, bool tso6, bool ecn) {
+  unsigned long flags = 0;
+  if (checksum) {
+    flags = TUN_F_CSUM | (tso4 ? TUN_F_TSO4 : 0) | (tso6 ? TUN_F_TSO6 : 0);
+    if (ecn && (tso4 || tso6)) flags |= TUN_F_TSO_ECN;
+  }
+  return ioctl(fd, TUNSETOFFLOAD, flags) == 0 ? 0 : -errno;
+}
+
+int clinux_tap_set_attached(int fd, bool attached) {
+  struct ifreq request = {.ifr_flags = attached ? IFF_ATTACH_QUEUE : IFF_DETACH_QUEUE};
+  return ioctl(fd, TUNSETQUEUE, &request) == 0 ? 0 : -errno;
+}
+
+ssize_t clinux_read(int fd, void *bytes, size_t length) {
+  ssize_t count = read(fd, bytes, length);
+  return count >= 0 ? count : -errno;
+}
+
+ssize_t clinux_write(int fd, const void *bytes, size_t length) {
+  ssize_t count = write(fd, bytes, length);
+  return count >= 0 ? count : -errno;
 }

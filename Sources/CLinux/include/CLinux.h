@@ -108,6 +108,26 @@ int clinux_discard(int fd, uint64_t offset, uint64_t length);
 #define CLINUX_TMPFS_MAGIC 0x01021994
 #define CLINUX_HUGETLBFS_MAGIC 0x958458f6
 
+// MARK: TAP devices (tun(4))
+
+/// What of clinux_tap_open has failed.
+#define CLINUX_TAP_OPEN 0
+#define CLINUX_TAP_ATTACH 1
+#define CLINUX_TAP_HEADER 2
+
+/// Opens a queue of a TAP device, which is made if there is none of that name: frames without further information, each
+/// behind a little-endian virtio-net header of 12 bytes; non-blocking, close-on-exec. Returns the descriptor, or -errno with
+/// what has failed in `*step`.
+int clinux_tap_open(const char *name, bool multiqueue, int *step);
+/// The offloads that packets to be read may ask for: TUN_F_CSUM, and if so the others. Returns 0 or -errno.
+int clinux_tap_set_offloads(int fd, bool checksum, bool tso4, bool tso6, bool ecn);
+/// Whether the kernel sends packets to this queue; what waits in one that is detached is dropped. Only for several queues.
+/// Returns 0 or -errno.
+int clinux_tap_set_attached(int fd, bool attached);
+/// read(2) and write(2). Return the byte count or -errno.
+ssize_t clinux_read(int fd, void *bytes, size_t length);
+ssize_t clinux_write(int fd, const void *bytes, size_t length);
+
 // MARK: Processes
 
 /// Starts the program at `path` with the given three standard descriptors and no other; signals are at their defaults.

@@ -12,16 +12,22 @@ final class NetPair: WorkerClient {
   private let port: BurstOwnership<any NetPort>
   /// Whether, after the last turn, only what the guest sends can give the port something to do.
   private let isQuiet = Atomic<Bool>(false)
+  /// What wakes the worker for what the port has for the guest.
+  private let wakeup: OwnedFD?
+  private let followsReceiver: Bool
 
-  /// What the kick descriptors of the two vrings are watched under.
+  /// What the kick descriptors of the two vrings, and the port's own, are watched under.
   private static let receiveSource = 0
   private static let transmitSource = 1
+  private static let portSource = 2
 
   init(name: String, worker: Worker, port: sending any NetPort, receive: OwnedVring, transmit: OwnedVring) {
     self.name = name
     place = WorkerHome(worker)
     self.receive = receive
     self.transmit = transmit
+    wakeup = port.wakeup
+    followsReceiver = port.followsReceiver
     self.port = BurstOwnership(port)
   }
 
@@ -71,6 +77,7 @@ final class NetPair: WorkerClient {
     if turn.work == 0 && !isPolled {
       receive?.wantKicks(true)
       transmit?.wantKicks(true)
+      port.wantWakeup()
       turn.work = move(&receive, &transmit, by: &port, burst)
     }
     turn.hasReport = receive?.hasReport() == true || transmit?.hasReport() == true
@@ -100,6 +107,7 @@ final class NetPair: WorkerClient {
 
   /// Counts a kick; only the worker writes these counters while it serves the pair.
   func woken(by source: Int) {
+    guard source != NetPair.portSource else { return }
     (source == NetPair.transmitSource ? transmit : receive).counters.add(.kicks, 1)
   }
 
@@ -111,9 +119,20 @@ extension NetPair: NetPairServer {
   func begin(for owner: String) throws {
     try port.exclusively(name) { $0.begin() }
     place.attach(self)
+    guard let wakeup else { return }
+    do {
+      try place.watch(wakeup, of: self, source: NetPair.portSource)
+    } catch {
+      place.detach(self)
+      throw error
+    }
   }
 
-  func end() { place.detach(self) }
+  func end() {
+    if let wakeup { place.unwatch(wakeup) }
+    place.detach(self)
+    try? port.exclusively(name) { $0.end() }
+  }
 
   func leave(for worker: Worker) throws { try place.leave(self, for: worker) }
 
@@ -125,12 +144,22 @@ extension NetPair: NetPairServer {
 
   func unwatch(_ kick: OwnedFD, isTransmit: Bool) { place.unwatch(kick) }
 
-  // No port has a network behind it: the frame goes where what the guest sends goes, and a loopback does not tell the guest
-  // of itself.
+  // A port with a network behind it sends the frame there; elsewhere it goes where what the guest sends goes, and a loopback
+  // does not tell the guest of itself.
   func announce(_ frame: [UInt8]) throws {
     try transmit.change { _ in transmit.counters.addAnnouncement(frame) }
+    try port.exclusively(name) { $0.announce(frame) }
   }
 
-  // A worker that met the pair while the vring was closed has passed it over.
-  func changed(isTransmit: Bool) { place.nudge() }
+  func changed(isTransmit: Bool) {
+    if followsReceiver && !isTransmit { tellOfReceiver() }
+    // A worker that met the pair while the vring was closed has passed it over.
+    place.nudge()
+  }
+
+  private func tellOfReceiver() {
+    // Whoever is stuck in a ring or in the port receives nothing; neither is entered any more.
+    let receiver = try? receive.change { vring in vring.flatMap { $0.isEnabled ? $0.receiver : nil } }
+    try? port.exclusively(name) { $0.receiverChanged(receiver) }
+  }
 }

@@ -253,7 +253,7 @@ struct NetTranslation {
     burst.withPayload(packet, headerLength: 0) { header.encode(into: &$0, length: headerLength) }
   }
 
-  private static func forEach(_ packets: Packets, _ body: (Int) -> Void) {
+  @inline(__always) static func forEach(_ packets: Packets, _ body: (Int) -> Void) {
     var rest = packets
     while rest != 0 {
       body(rest.trailingZeroBitCount)

@@ -11,16 +11,21 @@ struct NetVring {
   private let hasOffloads: Bool
   let headerLength: Int
   let isMergeable: Bool
+  /// What its guest takes of what others have sent.
+  let receiver: NetGuest
   /// Who hears that the ring is broken.
   let observer: (any DeviceObserver)?
 
+  /// - Parameter configuration: What the guest can read; nil if nobody but the guest itself sends to it.
   init(
-    _ vring: DeviceSetup.Vring, features: Features, memory: GuestMemory, log: DirtyLog? = nil,
-    counters: VringCounters, observer: (any DeviceObserver)? = nil
+    _ vring: DeviceSetup.Vring, features: Features, configuration: NetConfiguration? = nil, memory: GuestMemory,
+    log: DirtyLog? = nil, counters: VringCounters, observer: (any DeviceObserver)? = nil
   ) throws(VirtioError) {
     base = try RunningVring(vring, features: features, memory: memory, log: log, counters: counters)
     hasOffloads = !features.isDisjoint(with: .netHostOffloads)
-    translation = NetTranslation(sender: NetGuest(features: features))
+    let guest = NetGuest(features: features)
+    translation = NetTranslation(sender: guest)
+    receiver = configuration.map { NetGuest(features: features, configuration: $0) } ?? guest
     headerLength = NetHeader.length(for: features)
     isMergeable = features.contains(.netMergeableBuffers)
     self.observer = observer
@@ -88,6 +93,12 @@ struct NetVring {
 
   /// Whether a packet that was just taken asks for nothing: it is complete as it is.
   func isPlain(_ packet: Int) -> Bool { translation.isPlain(packet) }
+
+  /// Which of the packets that were just taken are to be dropped for what their headers say, by their bits.
+  var invalid: NetTranslation.Packets { translation.dropped }
+
+  /// Which of them leave something to be done, by their bits.
+  var unfinished: NetTranslation.Packets { translation.offloaded }
 
   /// Gives the packets that were just taken to a guest, in the form in which it takes them.
   ///

@@ -10,12 +10,17 @@ public enum PortConfiguration: Sendable, Hashable, CustomStringConvertible {
   case source(length: Int)
   /// Answers ARP requests and ICMP echo requests for any address; drops everything else.
   case echo
+  /// A TAP device of the host, with a queue for each queue pair; it is made if there is none of that name.
+  case tap(name: String)
+  /// A port of a switch: all sockets of this engine that name the same one reach each other.
+  case `switch`(name: String)
 
   /// The lengths that a source can send: an Ethernet frame without its checksum, up to the longest that a guest without
   /// offloads takes.
   public static let sourceLengths = 60...9018
 
-  /// A port as it is written on the command line: `loopback`, `sink`, `source`, `source=1500`, `echo`.
+  /// A port as it is written on the command line: `loopback`, `sink`, `source`, `source=1500`, `echo`, `tap=tap0`,
+  /// `switch=lan`.
   ///
   /// - Throws: ``DatapathError`` `badConfiguration`, naming what there is.
   public init(parsing text: String) throws(DatapathError) {
@@ -33,9 +38,22 @@ public enum PortConfiguration: Sendable, Hashable, CustomStringConvertible {
             + "\(PortConfiguration.sourceLengths.upperBound) bytes")
       }
       self = .source(length: bytes)
+    case ("tap", let name):
+      guard let name, TapDevice.isName(name) else {
+        throw DatapathError(
+          .badConfiguration,
+          "port \(text): tap=NAME takes the name of a network device, 1 to \(TapDevice.maxNameLength) characters")
+      }
+      self = .tap(name: name)
+    case ("switch", let name):
+      guard let name, !name.isEmpty, !name.contains(",") else {
+        throw DatapathError(.badConfiguration, "port \(text): switch=NAME takes a name without commas")
+      }
+      self = .switch(name: name)
     default:
       throw DatapathError(
-        .badConfiguration, "there is no port \"\(text)\"; there are loopback, sink, source, source=LENGTH and echo")
+        .badConfiguration,
+        "there is no port \"\(text)\"; there are loopback, sink, source, source=LENGTH, echo, tap=NAME and switch=NAME")
     }
   }
 
@@ -46,16 +64,8 @@ public enum PortConfiguration: Sendable, Hashable, CustomStringConvertible {
     case .sink: "sink"
     case .source(let length): length == 64 ? "source" : "source=\(length)"
     case .echo: "echo"
-    }
-  }
-
-  /// A port for one queue pair.
-  func make() -> any NetPort {
-    switch self {
-    case .loopback: LoopbackPort()
-    case .sink: SinkPort()
-    case .source(let length): SourcePort(length: length)
-    case .echo: EchoPort()
+    case .tap(let name): "tap=\(name)"
+    case .switch(let name): "switch=\(name)"
     }
   }
 }

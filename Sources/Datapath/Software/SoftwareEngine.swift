@@ -17,6 +17,7 @@ public final class SoftwareEngine: Engine {
 
   let workers: [Worker]
   private let watchdog: Watchdog?
+  private let switches = Switches()
   private let applications = Mutex<[String: ApplicationPort]>([:])
   private let factories = Mutex<[DeviceType: Factory]>([.block: { request in try SoftwareBlockDevice(request) }])
   /// Where the next device's queue pairs begin, so that devices are spread over the workers too.
@@ -66,7 +67,9 @@ public final class SoftwareEngine: Engine {
     let first = next.wrappingAdd(request.queues ?? 1, ordering: .relaxed).oldValue
     let worker = { [workers] queue in workers[Int(UInt(bitPattern: first &+ queue) % UInt(workers.count))] }
     if request.type == .net {
-      return try SoftwareNetDevice(request, worker: worker) { name in applications.withLock { $0[name] } }
+      return try SoftwareNetDevice(request, worker: worker, switches: switches) { name in
+        applications.withLock { $0[name] }
+      }
     }
     guard let make = factories.withLock({ $0[request.type] }) else {
       throw DatapathError(
@@ -108,6 +111,9 @@ public final class SoftwareEngine: Engine {
       if applications[port.name] === port { applications[port.name] = nil }
     }
   }
+
+  /// The counters of all switches' ports, by the switch's name; a port is there for as long as its socket has the device.
+  public var switchStatistics: [String: [SwitchPortStatistics]] { switches.statistics }
 
   /// Ends the workers. All devices have been closed.
   public func stop() {

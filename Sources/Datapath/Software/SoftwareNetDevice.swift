@@ -30,12 +30,15 @@ final class SoftwareNetDevice: Device {
   /// - Parameters:
   ///   - request: What it has to be like.
   ///   - worker: Which worker serves a queue pair, if one does.
+  ///   - switches: The switches that a port can be of.
   ///   - application: The application port of a name.
   init(
-    _ request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?
+    _ request: DeviceRequest, worker: (Int) -> Worker, switches: Switches,
+    application: (String) -> ApplicationPort?
   ) throws {
     try request.parameters.allow(only: ["port", "mac", "mtu", "offloads"], for: "a software net device")
-    pairs = try SoftwareNetDevice.pairs(for: request, worker: worker, application: application)
+    pairs = try SoftwareNetDevice.pairs(
+      for: request, worker: worker, switches: switches, application: application)
     let isApplication = ApplicationPort.name(in: request.parameters["port"] ?? "") != nil
     let count = pairs.count
     var features: Features = DeviceRing.features.union([
@@ -74,7 +77,8 @@ final class SoftwareNetDevice: Device {
   }
 
   private static func pairs(
-    for request: DeviceRequest, worker: (Int) -> Worker, application: (String) -> ApplicationPort?
+    for request: DeviceRequest, worker: (Int) -> Worker, switches: Switches,
+    application: (String) -> ApplicationPort?
   ) throws -> [any NetPairServer] {
     if let count = request.queues, !(1...maxPairs).contains(count) {
       throw DatapathError(
@@ -82,10 +86,12 @@ final class SoftwareNetDevice: Device {
     }
     let text = request.parameters["port"] ?? "loopback"
     guard let name = ApplicationPort.name(in: text) else {
-      let port = try PortConfiguration(parsing: text)
-      return (0..<(request.queues ?? 1)).map { i in
+      let count = request.queues ?? 1
+      let ports = try PortSource(
+        PortConfiguration(parsing: text), pairs: count, owner: request.owner, switches: switches)
+      return (0..<count).map { i in
         NetPair(
-          name: "\(request.owner) queue pair \(i)", worker: worker(i), port: port.make(),
+          name: "\(request.owner) queue pair \(i)", worker: worker(i), port: ports.make(i),
           receive: OwnedVring(name: "\(request.owner) vring \(2 * i)"),
           transmit: OwnedVring(name: "\(request.owner) vring \(2 * i + 1)"))
       }
@@ -210,7 +216,8 @@ final class SoftwareNetDevice: Device {
     let running: NetVring
     do {
       running = try NetVring(
-        setup, features: features, memory: memory, log: log, counters: vring(index).counters, observer: observer)
+        setup, features: features, configuration: configuration, memory: memory, log: log,
+        counters: vring(index).counters, observer: observer)
     } catch {
       throw DatapathError(.badVring, "vring \(index) cannot be served: \(error)")
     }

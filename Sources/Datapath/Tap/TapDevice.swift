@@ -1,0 +1,87 @@
+internal import CLinux
+internal import Glibc
+internal import SystemPackage
+internal import VDPA
+
+/// A TAP device of the host with a queue for each queue pair.
+struct TapDevice: Sendable {
+  let queues: [TapQueue]
+
+  /// The longest name in bytes (`IFNAMSIZ`).
+  static let maxNameLength = 15
+
+  /// Whether the kernel could give a device that name as it is.
+  static func isName(_ name: String) -> Bool {
+    (1...maxNameLength).contains(name.utf8.count) && name != "." && name != ".."
+      && name.utf8.allSatisfy { (0x21...0x7e).contains($0) && !"/:%".utf8.contains($0) }
+  }
+
+  /// Opens the device, or makes it: then it goes with its last queue.
+  ///
+  /// - Parameters:
+  ///   - name: What `ip link` calls it.
+  ///   - count: How many queues.
+  ///   - owner: Whose port it is, for errors.
+  /// - Throws: ``DatapathError`` `system` or `inUse`, saying what to do.
+  init(_ name: String, queues count: Int, owner: String) throws(DatapathError) {
+    var queues: [TapQueue] = []
+    var isMultiqueue = true
+    for i in 0..<count {
+      var step: CInt = 0
+      var result = unsafe clinux_tap_open(name, isMultiqueue, &step)
+      if result == -EINVAL && step == CLINUX_TAP_ATTACH && count == 1 {
+        // It may have been made for one queue.
+        isMultiqueue = false
+        result = unsafe clinux_tap_open(name, isMultiqueue, &step)
+      }
+      guard result >= 0 else {
+        throw TapDevice.error(Errno(rawValue: -result), step: step, name: name, queue: i, of: count, owner: owner)
+      }
+      let queue = TapQueue(
+        descriptor: OwnedFD(adopting: FileDescriptor(rawValue: result)), name: name, isDetachable: isMultiqueue)
+      // Nobody receives yet.
+      if isMultiqueue { _ = queue.setAttached(false) }
+      queues.append(queue)
+    }
+    self.queues = queues
+  }
+
+  private static func error(
+    _ reason: Errno, step: CInt, name: String, queue: Int, of count: Int, owner: String
+  ) -> DatapathError {
+    let what = "\(owner): port tap=\(name): "
+    let make = "ip tuntap add dev \(name) mode tap multi_queue user NAME"
+    if step == CLINUX_TAP_OPEN {
+      switch reason {
+      case .noSuchFileOrDirectory, .noSuchAddressOrDevice, Errno(rawValue: ENODEV):
+        return DatapathError(
+          .system, what + "/dev/net/tun is not there (\(reason)); load the module (modprobe tun), and let a container "
+            + "have the device")
+      default:
+        return DatapathError(
+          .system, what + "/dev/net/tun cannot be opened (\(reason)); this user needs to read and write it")
+      }
+    }
+    switch reason {
+    case .notPermitted, .permissionDenied:
+      return DatapathError(
+        .system, what + "this user may neither make nor use the device (\(reason)); as root, make it for this user: "
+          + make + ", or give the program CAP_NET_ADMIN")
+    case .resourceBusy:
+      return DatapathError(
+        .inUse, what + "another program has the device (\(reason)); with multi_queue it can have several, each of which "
+          + "gets a part of the packets: end the other one")
+    case Errno(rawValue: E2BIG):
+      return DatapathError(
+        .inUse, what + "queue \(queue + 1) of \(count) cannot be had (\(reason)): the device has as many as it can have")
+    case .invalidArgument:
+      return DatapathError(
+        .badConfiguration, what + "there is a device of that name which is no TAP device"
+          + (count > 1 ? " with several queues, of which \(count) are wanted" : "")
+          + " (\(reason)); choose another name, or make it anew: ip link del \(name), " + make)
+    default:
+      return DatapathError(
+        .system, what + "queue \(queue + 1) of \(count) cannot be set up (\(reason)); the kernel has to be 4.0 or newer")
+    }
+  }
+}
