@@ -134,7 +134,7 @@ struct SwitchPort: NetPort {
 
   private func choice(_ packet: Int, _ burst: PacketBurst, _ range: Range<Int>) -> Int {
     let flow = burst.withPayload(of: packet) { EthernetFrame.flow($0.span) }
-    return range.lowerBound + Int(UInt64(flow) * UInt64(range.count) >> 32)
+    return range.lowerBound + Int((UInt64(flow) * UInt64(range.count)) >> 32)
   }
 
   private func put(_ packets: NetTranslation.Packets, of burst: PacketBurst, in inbox: SwitchInbox) -> Int {

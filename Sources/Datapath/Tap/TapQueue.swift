@@ -48,9 +48,14 @@ struct TapQueue: Sendable {
 
   /// Drops what waits in the kernel, up to as many packets as it keeps there unless told otherwise.
   func drain() {
-    var byte: UInt8 = 0
-    // What does not fit is cut off, and gone.
-    for _ in 0..<1024 where unsafe clinux_read(descriptor.rawValue, &byte, 1) < 0 { return }
+    // What is behind the header and has no room is cut off, and gone.
+    var header = (UInt64(0), UInt64(0))
+    for _ in 0..<1024 {
+      let count = unsafe withUnsafeMutableBytes(of: &header) {
+        unsafe clinux_read(descriptor.rawValue, $0.baseAddress, $0.count)
+      }
+      if count < 0 { return }
+    }
   }
 
   /// Says what of a packet may be left to the guest that reads it.
