@@ -22,7 +22,7 @@ measure_packages=(valgrind)
 # What the tests look at machines with.
 test_packages=(iproute2 pciutils python3 umockdev)
 # The lab's guests: what boots them, what is in them, and what looks at their disks afterwards.
-lab_packages=(busybox-static e2fsprogs iputils-ping lz4 python3 qemu-system-x86 qemu-utils)
+lab_packages=(busybox-static e2fsprogs iproute2 iputils-ping lz4 python3 qemu-system-x86 qemu-utils)
 
 # Installs those of the given Debian packages that are missing, as root or through sudo.
 install_packages() {

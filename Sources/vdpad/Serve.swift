@@ -6,12 +6,14 @@ import VDPA
 import VhostUser
 import Virtio
 
-/// `vdpad serve`: one socket, in the foreground (vhost-user, Backend program conventions).
+/// `vdpad serve`: a socket or several, in the foreground (vhost-user, Backend program conventions).
 struct Serve: ParsableCommand {
   static let configuration = CommandConfiguration(
-    abstract: "Serve one vhost-user socket in the foreground.",
+    abstract: "Serve vhost-user sockets in the foreground.",
     discussion: """
-      Without --engine the software datapath serves the socket. Ends on SIGTERM or SIGINT and removes the socket it made; \
+      --socket-path can be given several times: each socket gets a device of its own, alike but for the socket, and those \
+      with --port switch=NAME reach each other. \
+      Without --engine the software datapath serves them. Ends on SIGTERM or SIGINT and removes the socket it made; \
       with --fd of a connected socket it ends when the front-end goes. With --client it connects to a front-end that \
       listens, and again whenever that has gone.
       """)
@@ -19,8 +21,10 @@ struct Serve: ParsableCommand {
   @Option(help: ArgumentHelp("The virtio device type (default net).", valueName: "net|block"))
   var type = "net"
 
-  @Option(help: ArgumentHelp("Listen on a Unix socket here, or with --client connect to it.", valueName: "path"))
-  var socketPath: String?
+  @Option(
+    help: ArgumentHelp("Listen on a Unix socket here, or with --client connect to it; once or more.", valueName: "path")
+  )
+  var socketPath: [String] = []
 
   @Flag(help: "The front-end listens on the socket: connect to it, and try again until it is there.")
   var client = false
@@ -42,7 +46,8 @@ struct Serve: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "What software does with packets: loopback, sink, source, source=LENGTH or echo (default loopback).",
+      "What software does with packets: loopback, sink, source, source=LENGTH, echo, tap=NAME (a TAP device of this "
+        + "host) or switch=NAME (the other sockets that name it); default loopback.",
       valueName: "port"))
   var port: String?
 

@@ -9,7 +9,8 @@ import Virtio
 
 /// The options of `vdpad serve`, checked and turned into what the framework takes.
 struct ServeSettings {
-  let socket: SocketConfiguration
+  /// At least one.
+  let sockets: [SocketConfiguration]
   let workers: WorkerConfiguration
   let queues: Int
   /// The engine's driver and its parameters; nil for software.
@@ -25,13 +26,20 @@ struct ServeSettings {
     case DeviceType.block.description: type = .block
     default: throw ValidationError("--type \(options.type): this program serves net and block devices")
     }
-    let endpoint: SocketConfiguration.Endpoint
+    let endpoints: [SocketConfiguration.Endpoint]
     switch (options.socketPath, options.fd) {
-    case (let path?, nil): endpoint = options.client ? .connect(path: path) : .listen(path: path)
-    case (nil, .some) where options.client: throw ValidationError("--client needs the --socket-path to connect to")
-    case (nil, let fd?) where fd >= 0: endpoint = .inherited(FileDescriptor(rawValue: fd))
-    case (nil, .some): throw ValidationError("--fd is a descriptor's number, 0 or more")
+    case (let paths, nil) where !paths.isEmpty:
+      endpoints = paths.map { options.client ? .connect(path: $0) : .listen(path: $0) }
+    case ([], .some) where options.client: throw ValidationError("--client needs the --socket-path to connect to")
+    case ([], let fd?) where fd >= 0: endpoints = [.inherited(FileDescriptor(rawValue: fd))]
+    case ([], .some): throw ValidationError("--fd is a descriptor's number, 0 or more")
     default: throw ValidationError("give one of --socket-path and --fd")
+    }
+    if let path = options.socketPath.first(where: { path in options.socketPath.count(where: { $0 == path }) > 1 }) {
+      throw ValidationError("--socket-path \(path) is given twice")
+    }
+    guard endpoints.count == 1 || options.engine == nil else {
+      throw ValidationError("a device of an --engine serves one socket: give one --socket-path")
     }
     if options.client || options.fd != nil,
       let (name, _) = [("--socket-mode", options.socketMode), ("--socket-owner", options.socketOwner)].first(where: {
@@ -69,7 +77,7 @@ struct ServeSettings {
       mode: wanted.first?.mode ?? .event, cpus: try options.cpu.map(ServeSettings.cpus) ?? [])
 
     let parameters = try ServeSettings.parameters(options, type: type, isSoftware: engine == nil)
-    var socket = SocketConfiguration(endpoint: endpoint, type: type, parameters: parameters)
+    var socket = SocketConfiguration(endpoint: endpoints[0], type: type, parameters: parameters)
     if let mode = options.socketMode {
       guard let bits = UInt32(mode, radix: 8), bits <= 0o777 else {
         throw ValidationError("--socket-mode is octal permission bits, such as 0660")
@@ -81,7 +89,11 @@ struct ServeSettings {
       socket.owner = try ServeSettings.user(parts[0])
       if parts.count == 2 { socket.group = try ServeSettings.group(parts[1]) }
     }
-    self.socket = socket
+    sockets = endpoints.map { endpoint in
+      var own = SocketConfiguration(endpoint: endpoint, type: type, parameters: parameters)
+      (own.mode, own.owner, own.group) = (socket.mode, socket.owner, socket.group)
+      return own
+    }
   }
 
   /// What the device is told: a software device what it is made of, another one nothing.

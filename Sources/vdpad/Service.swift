@@ -46,13 +46,15 @@ struct Service {
     let threads = try SessionThreads()
     defer { threads.stop() }
 
-    let socket = VhostUserSocket(settings.socket, registry: registry, threads: threads, logger: logger)
+    let sockets = settings.sockets.map {
+      VhostUserSocket($0, registry: registry, threads: threads, logger: logger)
+    }
     var engine: EngineHandle?
     if let wanted = settings.engine {
       let handle = try registry.addEngine(
         driver: wanted.driver, at: EngineAddress("virtual", parameters: wanted.parameters))
       engine = handle
-      try socket.bind(DeviceHandle(engine: handle, device: settings.device))
+      try sockets[0].bind(DeviceHandle(engine: handle, device: settings.device))
     }
     defer {
       do {
@@ -62,12 +64,14 @@ struct Service {
       }
     }
     // Before the engine goes, however this ends.
-    defer { socket.stop() }
-    try socket.setQueueCount(settings.queues)
-    socket.setDelegate(EndOnDisconnect(ending))
-    try socket.start()
+    defer { for socket in sockets { socket.stop() } }
+    for socket in sockets {
+      try socket.setQueueCount(settings.queues)
+      socket.setDelegate(EndOnDisconnect(ending))
+      try socket.start()
+    }
 
-    var printer = StatisticsPrinter(socket, software)
+    var printer = StatisticsPrinter(sockets, software)
     while !ending.wait(milliseconds: settings.statisticsInterval.map { Int32($0) * 1000 } ?? -1) {
       printer.print()
     }

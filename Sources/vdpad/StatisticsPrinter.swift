@@ -4,25 +4,40 @@ import VDPA
 import VhostUser
 import Virtio
 
-/// Prints the counters of a socket's vrings, and what the workers did, with the rates since the last time.
+/// Prints the counters of sockets' vrings and of switches, and what the workers did, with the rates since the last time.
 struct StatisticsPrinter {
-  private let socket: VhostUserSocket
+  private let sockets: [VhostUserSocket]
   private let engine: SoftwareEngine
-  private var last: [VringStatistics] = []
+  private var last: [[VringStatistics]]
   private var lastWorkers: [WorkerStatistics]
   private var lastTime = MonotonicClock.nanoseconds
 
-  init(_ socket: VhostUserSocket, _ engine: SoftwareEngine) {
-    self.socket = socket
+  init(_ sockets: [VhostUserSocket], _ engine: SoftwareEngine) {
+    self.sockets = sockets
     self.engine = engine
+    last = sockets.map { _ in [] }
     lastWorkers = engine.workerStatistics
   }
 
   mutating func print() {
     let now = MonotonicClock.nanoseconds
     let seconds = Double(now - lastTime) / 1e9
+    for (i, socket) in sockets.enumerated() {
+      let vrings = socket.statistics
+      print(socket, vrings, since: last[i], seconds: seconds)
+      last[i] = vrings
+    }
+    printWorkers()
+    print(engine.switchStatistics)
+    // Into a pipe or a file it would otherwise wait for a full buffer.
+    fflush(nil)
+    lastTime = now
+  }
+
+  private func print(
+    _ socket: VhostUserSocket, _ vrings: [VringStatistics], since last: [VringStatistics], seconds: Double
+  ) {
     let status = socket.status
-    let vrings = socket.statistics
     Swift.print(
       "\(status.name): \(status.binding) (\(status.datapath)), "
         + (status.isReady ? "ready" : "not ready: \(status.notReadyReason ?? "")"))
@@ -32,15 +47,18 @@ struct StatisticsPrinter {
       let rate = seconds > 0 ? Double(vring.packets &- before) / seconds : 0
       Swift.print(
         row(
-          [name(index)]
+          [name(index, of: socket)]
             + [
               vring.packets, vring.bytes, UInt64(rate), vring.dropped, vring.kicks, vring.calls, vring.suppressedCalls,
             ]
             .map(String.init)))
       if let rest = StatisticsPrinter.rest(of: vring) { Swift.print(rest) }
     }
+  }
+
+  private mutating func printWorkers() {
     let workers = engine.workerStatistics
-    // A socket that is bound to another engine leaves them without a queue.
+    // Sockets that are bound to another engine leave them without a queue.
     if workers.contains(where: { $0.queues > 0 }) {
       Swift.print(row(["worker", "mode", "cpu", "queues", "busy %", "asleep %", "turns", "sleeps"]))
       for (index, worker) in workers.enumerated() {
@@ -48,14 +66,20 @@ struct StatisticsPrinter {
       }
     }
     lastWorkers = workers
-    // Into a pipe or a file it would otherwise wait for a full buffer.
-    fflush(nil)
-    last = vrings
-    lastTime = now
+  }
+
+  /// What has happened at the ports of switches; nothing without any.
+  private func print(_ switches: [String: [SwitchPortStatistics]]) {
+    for (name, ports) in switches.sorted(by: { $0.key < $1.key }) {
+      for port in ports {
+        let counters = port.counters.named.filter { $0.value > 0 }.map { ", \($0.name) \($0.value)" }.joined()
+        Swift.print("switch \(name), \(port.port): addresses \(port.addresses)\(counters)")
+      }
+    }
   }
 
   /// What a vring is called: that of a pair by what the guest does on it.
-  private func name(_ index: Int) -> String {
+  private func name(_ index: Int, of socket: VhostUserSocket) -> String {
     guard socket.configuration.type == .net else { return "vq\(index)" }
     return "\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"
   }

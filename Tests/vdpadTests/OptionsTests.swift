@@ -46,7 +46,15 @@ struct OptionsTests {
       (["--socket-path", "SOCK", "--queues", "0"], "--queues is 1 to 128"),
       (["--socket-path", "SOCK", "--queues", "129"], "--queues is 1 to 128"),
       (["--socket-path", "SOCK", "--device", "0"], "give --engine too"),
-      (["--socket-path", "SOCK", "--port", "tap"], "there is no port \"tap\""),
+      (["--socket-path", "SOCK", "--port", "tape"], "there is no port \"tape\""),
+      (["--socket-path", "SOCK", "--port", "tap"], "port tap: tap=NAME takes the name of a network device"),
+      (["--socket-path", "SOCK", "--port", "tap=lo"], "port tap=lo: there is a device of that name which is no TAP"),
+      (["--socket-path", "SOCK", "--port", "switch="], "port switch=: switch=NAME takes a name"),
+      (["--socket-path", "SOCK", "--socket-path", "SOCK"], "is given twice"),
+      (
+        ["--socket-path", "SOCK", "--socket-path", "/tmp/other", "--engine", "simulator"],
+        "a device of an --engine serves one socket"
+      ),
       (["--socket-path", "SOCK", "--port", "source=1"], "60 to 9018"),
       (["--socket-path", "SOCK", "--engine", "simulator", "--port", "sink"], "--port is for the software datapath"),
       (["--socket-path", "SOCK", "--engine", "nothing"], "nothing"),

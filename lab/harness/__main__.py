@@ -5,12 +5,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cases import block, block_lives, entropy, net, net_lives
+from cases import block, block_lives, entropy, net, net_lives, net_ports
 
 from . import cases
 from .backends import Programs
 
-_ALL = [*net.CASES, *net_lives.CASES, *block.CASES, *block_lives.CASES, *entropy.CASES]
+_ALL = [*net.CASES, *net_lives.CASES, *net_ports.CASES, *block.CASES, *block_lives.CASES, *entropy.CASES]
 
 
 def _chosen(patterns: list[str], smoke: bool) -> list[cases.Case]:

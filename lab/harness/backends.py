@@ -24,6 +24,7 @@ _REFERENCE_LACKS = {
         "restart": "the lab does not restart testpmd",
         "log": "the lab migrates between two of vdpad",
         "iommu": "the lab starts testpmd without IOMMU support",
+        "network": "the lab connects testpmd with nothing",
         "control-queue": "testpmd offers a control queue and leaves it to the VMM",
     },
     "entropy": {
@@ -146,6 +147,26 @@ class BackEnds:
                 f"--rxq={queues}", f"--txq={queues}", "--nb-cores=1", "--total-num-mbufs=4096", "--no-mlockall",
                 "--stats-period=1"]
         return self._started("dpdk-testpmd", argv, socket, log)
+
+    def net_switch(self, count: int) -> tuple[BackEnd, list[Path]]:
+        """Net devices on a switch, each with a socket of its own."""
+        socket, log = self._next("switch")
+        sockets = [socket, *(socket.with_name(f"{socket.name}-{i}") for i in range(1, count))]
+        argv = [str(self.programs.vdpad), "serve", "--port", "switch=lan", "--offloads", "--stats", "1",
+                *(argument for path in sockets for argument in ("--socket-path", str(path)))]
+        back_end = self._started("vdpad", argv, socket, log)
+        for path in sockets:
+            back_end.process.wait_listening(path)
+        return back_end, sockets
+
+    def net_tap(self, address: str) -> BackEnd:
+        """A net device on a TAP device, in a network namespace of its own in which the host has that address."""
+        socket, log = self._next("tap")
+        script = ("ip tuntap add dev tap0 mode tap multi_queue && ip link set lo up && "
+                  f"ip addr add {address} dev tap0 && ip link set tap0 up && exec \"$0\" \"$@\"")
+        argv = ["unshare", "--map-root-user", "--net", "sh", "-c", script, str(self.programs.vdpad), "serve",
+                "--socket-path", str(socket), "--port", "tap=tap0", "--offloads", "--stats", "1"]
+        return self._started("vdpad", argv, socket, log, has_counters=True)
 
     def entropy(self) -> BackEnd:
         """A source of random numbers."""

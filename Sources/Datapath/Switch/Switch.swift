@@ -3,8 +3,8 @@ internal import SystemPackage
 internal import VDPA
 internal import Virtio
 
-/// A learning Ethernet switch (IEEE 802.1Q, 8.7 and 8.8, without VLANs of its own and without a spanning tree): its ports are the sockets
-/// that name it.
+/// A learning Ethernet switch (IEEE 802.1Q, 8.7 and 8.8), without VLANs of its own and without a spanning tree: its ports
+/// are the sockets that name it.
 ///
 /// Workers meet here and nowhere else: each plans for a burst of its own under one lock, and puts packets into the inboxes
 /// of the receiving pairs. Packets are in buffers of one pool, which has as many as all inboxes and all bursts on it can
@@ -77,7 +77,8 @@ final class Switch: Sendable {
     }
     guard let id else {
       throw DatapathError(
-        .inUse, "\(owner): switch \(name) has no room for \(pairs) queue pairs more; its ports have \(Switch.maxPorts) at "
+        .inUse,
+        "\(owner): switch \(name) has no room for \(pairs) queue pairs more; its ports have \(Switch.maxPorts) at "
           + "most, all together")
     }
     return SwitchMember(self, id: id, inboxes: inboxes)

@@ -31,7 +31,8 @@ struct SwitchPlanner {
     counters.received &+= 1
     let (to, from) = burst.withPayload(of: packet) { frame -> (UInt64, UInt64) in
       guard frame.count >= EthernetFrame.headerLength else { return (0, 0) }
-      return (EthernetFrame.word(frame.span, 0) & Self.addressMask, EthernetFrame.word(frame.span, 6) & Self.addressMask)
+      let mask = Self.addressMask
+      return (EthernetFrame.word(frame.span, 0) & mask, EthernetFrame.word(frame.span, 6) & mask)
     }
     // An address of a group, or none, is nobody's (IEEE 802.3, 3.2.3); nor are the bytes of a frame that has none.
     guard from != 0, from & 1 == 0 else {

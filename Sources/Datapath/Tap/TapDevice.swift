@@ -49,39 +49,38 @@ struct TapDevice: Sendable {
   private static func error(
     _ reason: Errno, step: CInt, name: String, queue: Int, of count: Int, owner: String
   ) -> DatapathError {
-    let what = "\(owner): port tap=\(name): "
     let make = "ip tuntap add dev \(name) mode tap multi_queue user NAME"
-    if step == CLINUX_TAP_OPEN {
-      switch reason {
-      case .noSuchFileOrDirectory, .noSuchAddressOrDevice, Errno(rawValue: ENODEV):
-        return DatapathError(
-          .system, what + "/dev/net/tun is not there (\(reason)); load the module (modprobe tun), and let a container "
-            + "have the device")
-      default:
-        return DatapathError(
-          .system, what + "/dev/net/tun cannot be opened (\(reason)); this user needs to read and write it")
-      }
-    }
-    switch reason {
-    case .notPermitted, .permissionDenied:
-      return DatapathError(
-        .system, what + "this user may neither make nor use the device (\(reason)); as root, make it for this user: "
-          + make + ", or give the program CAP_NET_ADMIN")
-    case .resourceBusy:
-      return DatapathError(
-        .inUse, what + "another program has the device (\(reason)); with multi_queue it can have several, each of which "
-          + "gets a part of the packets: end the other one")
-    case Errno(rawValue: E2BIG):
-      return DatapathError(
-        .inUse, what + "queue \(queue + 1) of \(count) cannot be had (\(reason)): the device has as many as it can have")
-    case .invalidArgument:
-      return DatapathError(
-        .badConfiguration, what + "there is a device of that name which is no TAP device"
-          + (count > 1 ? " with several queues, of which \(count) are wanted" : "")
-          + " (\(reason)); choose another name, or make it anew: ip link del \(name), " + make)
+    let (code, text): (DatapathError.Code, String)
+    switch (step, reason) {
+    case (CLINUX_TAP_OPEN, .noSuchFileOrDirectory), (CLINUX_TAP_OPEN, .noSuchAddressOrDevice),
+      (CLINUX_TAP_OPEN, Errno(rawValue: ENODEV)):
+      code = .system
+      text =
+        "/dev/net/tun is not there (\(reason)); load the module (modprobe tun), and let a container have the device"
+    case (CLINUX_TAP_OPEN, _):
+      code = .system
+      text = "/dev/net/tun cannot be opened (\(reason)); this user needs to read and write it"
+    case (_, .notPermitted), (_, .permissionDenied):
+      code = .system
+      text =
+        "this user may neither make nor use the device (\(reason)); as root, make it for this user: \(make), or give the "
+        + "program CAP_NET_ADMIN"
+    case (_, .resourceBusy):
+      code = .inUse
+      text = "another program has the device (\(reason)), which has one queue; end that one, or make it anew: \(make)"
+    case (_, Errno(rawValue: E2BIG)):
+      code = .inUse
+      text = "queue \(queue + 1) of \(count) cannot be had (\(reason)): the device has as many as it can have"
+    case (_, .invalidArgument):
+      code = .badConfiguration
+      let kind = count > 1 ? "TAP device with several queues, of which \(count) are wanted" : "TAP device"
+      text =
+        "there is a device of that name which is no \(kind) (\(reason)); choose another name, or make it anew: "
+        + "ip link del \(name), \(make)"
     default:
-      return DatapathError(
-        .system, what + "queue \(queue + 1) of \(count) cannot be set up (\(reason)); the kernel has to be 4.0 or newer")
+      code = .system
+      text = "queue \(queue + 1) of \(count) cannot be set up (\(reason)); the kernel has to be 4.0 or newer"
     }
+    return DatapathError(code, "\(owner): port tap=\(name): \(text)")
   }
 }

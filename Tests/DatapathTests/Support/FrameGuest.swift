@@ -23,7 +23,6 @@ final class FrameGuest {
   private var drivers: [DriverRing] = []
   private var posted: [Int]
   private var collected: [Int]
-  /// Receive buffers by the order in which the driver has added them.
   private var headerLength: Int { NetHeader.length(for: features) }
 
   /// Features of drivers that leave nothing, or everything, to the device.
@@ -87,7 +86,7 @@ final class FrameGuest {
       guard drivers[ring].outstanding < FrameGuest.size else { break }
       var view = memory.addressMap.view
       if let host = unsafe view.contiguous(at: address, length: bytes.count, for: .write) {
-        unsafe bytes.withUnsafeBytes { unsafe host.copyMemory(from: $0.baseAddress!, byteCount: bytes.count) }
+        for (i, byte) in bytes.enumerated() { unsafe host.storeBytes(of: byte, toByteOffset: i, as: UInt8.self) }
       }
       guard drivers[ring].add([.init(address: address, length: UInt32(bytes.count), isWritable: false)]) != nil else {
         break

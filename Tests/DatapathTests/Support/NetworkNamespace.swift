@@ -71,8 +71,9 @@ final class NetworkNamespace: Sendable {
     try #require(waited == pid && status == 0, "\(words.joined(separator: " ")) has failed")
   }
 
-  private static func withCStrings(_ words: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Void)
-  {
+  private static func withCStrings(
+    _ words: [String], _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Void
+  ) {
     var pointers = unsafe words.map { unsafe strdup($0) } + [nil]
     unsafe body(&pointers)
     unsafe pointers.forEach { unsafe free($0) }

@@ -22,7 +22,8 @@ struct SwitchOffloadTests {
   }
 
   private static let large = [
-    TCPFrame(payload: 40_000, flags: TCPFrame.ack | TCPFrame.psh | TCPFrame.cwr), TCPFrame(isIPv6: true, payload: 30_011),
+    TCPFrame(payload: 40_000, flags: TCPFrame.ack | TCPFrame.psh | TCPFrame.cwr),
+    TCPFrame(isIPv6: true, payload: 30_011),
   ]
   private static let small = TCPFrame(tags: 1, payload: 33)
 
@@ -84,8 +85,9 @@ struct SwitchOffloadTests {
   func mtu() throws {
     let configuration = NetConfiguration(mac: .zero, mtu: 1000)
     let (sender, receiver) = try pair(FrameGuest.plain.union(.netMTU), configuration: configuration)
-    let tooLong = TestFrame.make(to: TestFrame.broadcast, from: TestFrame.address(1), length: configuration.frameLength + 1)
-    let fits = TestFrame.make(to: TestFrame.broadcast, from: TestFrame.address(1), length: configuration.frameLength)
+    let most = configuration.frameLength
+    let tooLong = TestFrame.make(to: TestFrame.broadcast, from: TestFrame.address(1), length: most + 1)
+    let fits = TestFrame.make(to: TestFrame.broadcast, from: TestFrame.address(1), length: most)
     sender.guest.send([OffloadPacket(TCPFrame(payload: 5000), size: 1460), OffloadPacket(whole: tooLong)])
     sender.guest.send([fits])
     sender.turn()
@@ -95,7 +97,7 @@ struct SwitchOffloadTests {
     #expect(receiver.pairs[0].receive.counters.snapshot.dropped == 1)
   }
 
-  @Test("What a header asks for wrongly is dropped at its sender's ring; what it leaves in unused fields reaches nobody")
+  @Test("What a header asks for wrongly is dropped at its sender's ring; what stands in unused fields reaches nobody")
   func hostileHeaders() throws {
     let (sender, receiver) = try pair(FrameGuest.offloading)
     var zero = OffloadPacket(TCPFrame(payload: 100), size: 0)

@@ -149,7 +149,9 @@ struct SwitchTests {
   func filtered() throws {
     let all = try guests(2, on: try makeSwitch())
     try introduce(all)
-    all[0].guest.send([TestFrame.make(to: 1, from: 11), TestFrame.make(to: 11, from: 1), TestFrame.make(to: 11, from: 1)])
+    all[0].guest.send([
+      TestFrame.make(to: 1, from: 11), TestFrame.make(to: 11, from: 1), TestFrame.make(to: 11, from: 1),
+    ])
     all[0].turn()
     #expect(try all[0].frames() == [] && all[1].frames() == [])
     #expect(all[0].counters.filtered == 3)

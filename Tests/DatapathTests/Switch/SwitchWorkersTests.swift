@@ -112,7 +112,8 @@ struct SwitchWorkersTests {
     }
   }
 
-  @Test("Devices come and go under the traffic of others, and leave nothing", arguments: WorkerConfiguration.Mode.allCases)
+  @Test(
+    "Devices come and go under the traffic of others, and leave nothing", arguments: WorkerConfiguration.Mode.allCases)
   func comeAndGo(mode: WorkerConfiguration.Mode) throws {
     let engine = try engine(mode)
     defer { engine.stop() }

@@ -71,7 +71,9 @@ struct GuestTCP {
   }
 
   private func make(_ flags: UInt8, _ payload: [UInt8], options: [UInt8] = []) -> OffloadPacket {
-    func long(_ value: UInt32) -> [UInt8] { PlainChecksum.word(Int(value >> 16)) + PlainChecksum.word(Int(value & 0xffff)) }
+    func long(_ value: UInt32) -> [UInt8] {
+      PlainChecksum.word(Int(value >> 16)) + PlainChecksum.word(Int(value & 0xffff))
+    }
     let addresses = TapStation.address + TapStation.host
     var segment = PlainChecksum.word(7000) + PlainChecksum.word(peerPort) + long(sent) + long(next)
     segment += [UInt8((20 + options.count) / 4) << 4, flags, 0xff, 0xff, 0, 0, 0, 0] + options + payload
