@@ -14,21 +14,24 @@ _PORT = 5000
 _MEGABYTES = 4
 _HOST = "192.0.2.100"
 
-# The host's side of a connection: takes so many bytes, or sends as many, and says what they hash to.
-_PEER = """
-import hashlib, os, socket, sys
-sends, count = sys.argv[1] == "send", int(sys.argv[2])
-with socket.create_server(("", {port})) as server:
-    print("ready", flush=True)
-    stream, _ = server.accept()
-    data = os.urandom(count) if sends else b""
-    if sends:
-        stream.sendall(data)
-    while not sends and len(data) < count and (more := stream.recv(1 << 20)):
-        data += more
-    stream.close()
-print(hashlib.sha256(data).hexdigest(), flush=True)
-""".format(port=_PORT)
+# The host's side: fetches a file from the guest and says what it hashes to, or offers one and says so.
+_HOST_PROGRAM = """
+import hashlib, http.server, os, sys, urllib.request
+if sys.argv[1] == "fetch":
+    data = urllib.request.urlopen(sys.argv[2], timeout=60).read()
+    print(hashlib.sha256(data).hexdigest())
+else:
+    data = os.urandom(int(sys.argv[2]))
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+    with http.server.HTTPServer(("", %d), Handler) as server:
+        print(hashlib.sha256(data).hexdigest(), flush=True)
+        server.handle_request()
+""" % _PORT
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,7 @@ def _guest(lab: Lab, setup: Setup, number: int, socket) -> Guest:
     ring.require(guest, "/sys/bus/virtio/devices/virtio0")
     guest.check(f"ip addr add 192.0.2.{number + 1}/24 dev eth0 && ip link set eth0 up")
     guest.check(f"dd if=/dev/urandom of=/tmp/out bs=1M count={_MEGABYTES} 2>/dev/null")
+    guest.check(f"httpd -p {_PORT} -h /tmp")
     return guest
 
 
@@ -72,10 +76,7 @@ def _switched(lab: Lab, setup: Setup) -> str:
     guests = [_guest(lab, setup, number, socket) for number, socket in enumerate(sockets)]
     guests[0].check(f"{_PING} -c 5 -i 0.1 -s 1400 192.0.2.2")
     for receiver, sender in ((0, 1), (1, 0)):
-        guests[receiver].check(f"(nc -l -p {_PORT} </dev/null >/tmp/in; touch /tmp/done) >/dev/null 2>&1 &")
-        guests[receiver].check(f"until netstat -ltn | grep -q :{_PORT}; do sleep 0.1; done")
-        guests[sender].check(f"nc 192.0.2.{receiver + 1} {_PORT} </tmp/out", 120)
-        guests[receiver].check("until [ -e /tmp/done ]; do sleep 0.1; done; rm /tmp/done", 60)
+        guests[receiver].check(f"wget -q -O /tmp/in http://192.0.2.{sender + 1}:{_PORT}/out", 120)
         if _hash(guests[receiver], "/tmp/in") != _hash(guests[sender], "/tmp/out"):
             raise LabError(f"guest {receiver} has received something else than guest {sender} has sent")
     for guest in guests:
@@ -99,16 +100,15 @@ def _tapped(lab: Lab, setup: Setup) -> str:
     back_end = lab.serve(lab.back_ends.net_tap(f"{_HOST}/24"))
     guest = _guest(lab, setup, 0, back_end.socket)
     guest.check(f"{_PING} -c 5 -i 0.1 -s 1400 {_HOST}")
-    for direction in ("take", "send"):
-        with _host(back_end, direction) as peer:
-            if peer.stdout.readline() != "ready\n":
-                raise LabError("the host's program does not listen")
-            guest.check(
-                f"nc {_HOST} {_PORT} </tmp/out >/dev/null" if direction == "take"
-                else f"nc {_HOST} {_PORT} </dev/null >/tmp/in", 120)
-            said = peer.communicate(timeout=30)[0].strip()
-        if said != _hash(guest, "/tmp/out" if direction == "take" else "/tmp/in"):
-            raise LabError(f"what the host has to {direction} is something else than what the guest has")
+    with _host(back_end, "fetch", f"http://192.0.2.1:{_PORT}/out") as peer:
+        if peer.communicate(timeout=60)[0].strip() != _hash(guest, "/tmp/out"):
+            raise LabError("the host has received something else than the guest has sent")
+    with _host(back_end, "offer", str(_MEGABYTES << 20)) as peer:
+        wanted = peer.stdout.readline().strip()
+        guest.check(f"wget -q -O /tmp/in http://{_HOST}:{_PORT}/", 120)
+        if _hash(guest, "/tmp/in") != wanted:
+            raise LabError("the guest has received something else than the host has sent")
+        peer.wait(10)
     _require_no_errors(guest)
     back_end.process.pause()
     guest.check_fails(f"{_PING} -c 2 -i 0.2 -w 3 {_HOST}")
@@ -119,10 +119,11 @@ def _tapped(lab: Lab, setup: Setup) -> str:
     return f"{_MEGABYTES} MiB each way"
 
 
-def _host(back_end: BackEnd, direction: str) -> subprocess.Popen:
+def _host(back_end: BackEnd, *arguments: str) -> subprocess.Popen:
+    """A program in the back-end's network namespace."""
     return subprocess.Popen(
         ["nsenter", "--target", str(back_end.process.pid), "--user", "--net", "--preserve-credentials",
-         "python3", "-c", _PEER, direction, str(_MEGABYTES << 20)],
+         "python3", "-c", _HOST_PROGRAM, *arguments],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
 
 

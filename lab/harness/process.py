@@ -85,7 +85,7 @@ class Process:
         """Waits until `path` is listened on, without connecting: a vhost-user server takes one connection."""
         def listening():
             self.require_running()
-            for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+            for line in Path(f"/proc/{self.pid}/net/unix").read_text().splitlines()[1:]:
                 fields = line.split(maxsplit=7)
                 # __SO_ACCEPTCON
                 if len(fields) == 8 and fields[7] == str(path) and int(fields[3], 16) & 0x10000:
