@@ -138,6 +138,11 @@ extension NetPair: NetPairServer {
 
   func comeBack() throws { try place.comeBack(self) }
 
+  func mayTakeLong(_ mayTakeLong: Bool) {
+    for vring in [receive, transmit] { vring.ownership.mayTakeLong(mayTakeLong) }
+    port.mayTakeLong(mayTakeLong)
+  }
+
   func watch(_ kick: OwnedFD, isTransmit: Bool) throws {
     try place.watch(kick, of: self, source: isTransmit ? NetPair.transmitSource : NetPair.receiveSource)
   }

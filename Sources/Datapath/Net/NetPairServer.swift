@@ -41,9 +41,16 @@ protocol NetPairServer: AnyObject, Sendable {
   ///
   /// - Throws: As ``leave(for:)``.
   func comeBack() throws
+
+  /// Says whether a burst may take as long as pages of memory need to arrive.
+  func mayTakeLong(_ mayTakeLong: Bool)
 }
 
 extension NetPairServer {
   func leave(for worker: Worker) throws {}
   func comeBack() throws {}
+
+  func mayTakeLong(_ mayTakeLong: Bool) {
+    for vring in [receive, transmit] { vring.ownership.mayTakeLong(mayTakeLong) }
+  }
 }

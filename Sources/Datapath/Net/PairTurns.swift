@@ -21,6 +21,7 @@ package final class PairTurns {
   ) throws {
     worker = try Worker(name: "turns", mode: .event, cpu: nil)
     let worker = worker
+    let ports = try PortSource(port, pairs: vrings.count / 2, owner: "turns", switches: Switches())
     pairs = try stride(from: 0, to: vrings.count - 1, by: 2).map { first in
       let ends = try vrings[first...first + 1].map { description in
         let vring = OwnedVring(name: "vring \(description.index)")
@@ -30,8 +31,11 @@ package final class PairTurns {
         try vring.change { $0 = running }
         return vring
       }
-      return NetPair(
-        name: "queue pair \(first / 2)", worker: worker, port: port.make(), receive: ends[0], transmit: ends[1])
+      let pair = NetPair(
+        name: "queue pair \(first / 2)", worker: worker, port: ports.make(first / 2), receive: ends[0],
+        transmit: ends[1])
+      pair.changed(isTransmit: false)
+      return pair
     }
   }
 

@@ -271,9 +271,7 @@ extension SoftwareNetDevice: PostcopyServing {
 
 extension SoftwareNetDevice {
   private func mayTakeLong(_ mayTakeLong: Bool) {
-    for pair in pairs {
-      for vring in [pair.receive, pair.transmit] { vring.ownership.mayTakeLong(mayTakeLong) }
-    }
+    for pair in pairs { pair.mayTakeLong(mayTakeLong) }
   }
 }
 

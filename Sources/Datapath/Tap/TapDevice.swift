@@ -32,18 +32,29 @@ struct TapDevice: Sendable {
       if result == -EINVAL && step == CLINUX_TAP_ATTACH && count == 1 {
         // It may have been made for one queue.
         isMultiqueue = false
-        result = unsafe clinux_tap_open(name, isMultiqueue, &step)
+        result = TapDevice.openOnly(name, &step)
       }
       guard result >= 0 else {
         throw TapDevice.error(Errno(rawValue: -result), step: step, name: name, queue: i, of: count, owner: owner)
       }
       let queue = TapQueue(
-        descriptor: OwnedFD(adopting: FileDescriptor(rawValue: result)), name: name, isDetachable: isMultiqueue)
+        // The kernel takes its time to close one, which may be a worker's.
+        descriptor: OwnedFD(received: FileDescriptor(rawValue: result)), name: name, isDetachable: isMultiqueue)
       // Nobody receives yet.
       if isMultiqueue { _ = queue.setAttached(false) }
       queues.append(queue)
     }
     self.queues = queues
+  }
+
+  /// Opens the one queue of a device, which a device of this process may be about to close.
+  private static func openOnly(_ name: String, _ step: inout CInt) -> CInt {
+    for _ in 0..<100 {
+      let result = unsafe clinux_tap_open(name, false, &step)
+      guard result == -EBUSY else { return result }
+      usleep(10_000)
+    }
+    return unsafe clinux_tap_open(name, false, &step)
   }
 
   private static func error(
