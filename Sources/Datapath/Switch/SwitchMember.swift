@@ -19,9 +19,8 @@ final class SwitchMember: Sendable {
   /// Lets packets into the inbox of a pair, or none.
   func setOpen(_ pair: Int, _ isOpen: Bool) {
     guard inboxes[pair].isOpen != isOpen else { return }
-    // Closed before and opened after the others know, so that what comes for a closed one is rare; it is dropped.
-    if !isOpen { inboxes[pair].setOpen(false) }
-    if isOpen { inboxes[pair].setOpen(true) }
+    // Whoever has an older view of the members finds a closed one closed.
+    inboxes[pair].setOpen(isOpen)
     network.membersChanged()
   }
 }

@@ -91,7 +91,7 @@ extension PacketBurst {
     let room = limit(headerLength: headerLength)
     let count = unsafe read(UnsafeMutableRawBufferPointer(start: arena + start, count: room))
     precondition(count <= room)
-    if count >= headerLength { add(Slot(start: start, length: count)) }
+    if count >= headerLength { add(Slot(payload: start + headerLength, headerLength: headerLength, length: count)) }
     return count
   }
 }
