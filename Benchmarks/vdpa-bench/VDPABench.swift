@@ -6,9 +6,10 @@ struct VDPABench: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vdpa-bench",
     abstract:
-      "Measures this project: its packets a second beside DPDK's, its latency, and many queues and connections at once.",
+      "Measures this project: packets beside DPDK, blocks beside QEMU, latency, many queues and connections at once.",
     subcommands: [
-      Throughput.self, Rings.self, Instructions.self, CountedTurns.self, Fairness.self, Latency.self, Connections.self,
+      Throughput.self, Block.self, Rings.self, Instructions.self, CountedTurns.self, Fairness.self, Latency.self,
+      Connections.self,
       ConnectionsBackEnd.self,
     ],
     defaultSubcommand: Throughput.self)

@@ -1,0 +1,72 @@
+import Foundation
+
+/// The figures of all loads and back-ends, as a table for people and as JSON for scripts.
+struct BlockReport: Sendable {
+  /// The requests a second of every round, by back-end.
+  struct Row: Sendable {
+    let load: BlockLoad
+    var rates: [BlockServer: [Double]] = [:]
+    /// The worst share of a measurement's time in which other programs had the CPU of the back-end.
+    var disturbance = 0.0
+
+    func median(_ server: BlockServer) -> Double? { rates[server].flatMap(Cell.median) }
+
+    /// The requests of a back-end to those of the better of its references in the same round, the median over the rounds.
+    func ratio(_ server: BlockServer) -> Double? {
+      guard let ours = rates[server] else { return nil }
+      let theirs = rates.filter(\.key.isReference).values
+      return Cell.median(
+        ours.indices.compactMap { round in
+          let best = theirs.compactMap { $0.indices.contains(round) ? $0[round] : nil }.max()
+          return best.flatMap { $0 > 0 ? ours[round] / $0 : nil }
+        })
+    }
+  }
+
+  let servers: [BlockServer]
+  var rows: [Row] = []
+
+  private var own: [BlockServer] { servers.filter { !$0.isReference } }
+
+  func table() -> String {
+    let titles = servers.map { "\($0) k/s" } + own.map { "\($0)/qsd" }
+    var lines = [["load"] + titles + ["waiting"]]
+    for row in rows {
+      lines.append(
+        ["\(row.load.order) \(row.load.direction) \(row.load.length) B x \(row.load.depth)"]
+          + servers.map { row.median($0).map { Report.fixed($0 / 1000, 1) } ?? "-" }
+          + own.map { row.ratio($0).map { Report.fixed($0, 2) } ?? "-" } + [Report.percent(row.disturbance)])
+    }
+    return textTable(lines)
+  }
+
+  private struct Encoded: Encodable {
+    let direction: String
+    let order: String
+    let bytes: Int
+    let depth: Int
+    /// Median requests a second by back-end.
+    let requestsPerSecond: [String: Double]
+    /// Requests a second of every round by back-end.
+    let rounds: [String: [Double]]
+    /// To the better of the references.
+    let ratios: [String: Double]
+    let disturbance: Double
+  }
+
+  func json() throws -> String {
+    let encoded = rows.map { row in
+      func byName(_ value: (BlockServer) -> Double?) -> [String: Double] {
+        Dictionary(uniqueKeysWithValues: servers.compactMap { server in value(server).map { (server.rawValue, $0) } })
+      }
+      return Encoded(
+        direction: row.load.direction.rawValue, order: row.load.order.rawValue, bytes: row.load.length,
+        depth: row.load.depth, requestsPerSecond: byName(row.median),
+        rounds: Dictionary(uniqueKeysWithValues: row.rates.map { ($0.key.rawValue, $0.value) }),
+        ratios: byName { $0.isReference ? nil : row.ratio($0) }, disturbance: row.disturbance)
+    }
+    let encoder = JSONEncoder()
+    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
+    return String(decoding: try encoder.encode(encoded), as: UTF8.self)
+  }
+}
