@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Virtio
 
 /// The memory of one block request: bytes that the device reads, then room for those that it writes, cut up in any way.
 /// The request is given back to the guest when it is let go of. A ``Chain``, but for tests without a ring.
@@ -13,9 +14,15 @@ protocol BlockBuffers: ~Copyable {
   /// Copies bytes that the device may read; nil when there are not that many.
   func read(at offset: Int, count: Int) -> [UInt8]?
 
+  /// The header, fetched once; nil when there are fewer bytes.
+  func readHeader() -> BlockRequest?
+
   /// Writes bytes; false when there is no room for all.
   @discardableResult
   mutating func write(_ bytes: [UInt8], at offset: Int) -> Bool
+
+  /// Writes one byte; false when there is no room for it.
+  mutating func write(byte: UInt8, at offset: Int) -> Bool
 
   /// Adds where bytes to be read are in this process; false when there are not that many.
   @unsafe func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
@@ -24,4 +31,17 @@ protocol BlockBuffers: ~Copyable {
   @unsafe mutating func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
 }
 
-extension Chain: BlockBuffers {}
+extension BlockBuffers where Self: ~Copyable {
+  func readHeader() -> BlockRequest? {
+    read(at: 0, count: BlockRequest.headerLength).flatMap { BlockRequest(decoding: $0) }
+  }
+
+  mutating func write(byte: UInt8, at offset: Int) -> Bool { write([byte], at: offset) }
+}
+
+extension Chain: BlockBuffers {
+  // Without an array in between: every request has a header and a status.
+  func readHeader() -> BlockRequest? {
+    readPair().map { BlockRequest(first: UInt64(littleEndian: $0.0), second: UInt64(littleEndian: $0.1)) }
+  }
+}

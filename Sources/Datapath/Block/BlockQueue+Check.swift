@@ -17,9 +17,7 @@ extension BlockQueue where Buffers: ~Copyable {
   /// - Returns: Whether it is done already.
   /// - Throws: When it cannot be served.
   func check(_ task: Task) throws(BlockRefusal) -> Bool {
-    guard let header = task.buffers?.read(at: 0, count: BlockRequest.headerLength),
-      let request = BlockRequest(decoding: header)
-    else {
+    guard let request = task.buffers?.readHeader() else {
       task.request = BlockRequest(BlockRequest.Kind(rawValue: .max))
       throw .ioError("\(task.buffers?.readableBytes ?? 0) bytes for a header, which has \(BlockRequest.headerLength)")
     }

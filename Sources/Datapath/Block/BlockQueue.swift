@@ -13,20 +13,30 @@ internal import Virtio
   let index: Int
   let medium: BlockMedium
   let io: any BlockIO
-  /// What the driver has accepted.
-  private var features: Features = []
+  /// What changes.
+  @safe private struct Own: ~Copyable {
+    /// What the driver has accepted.
+    var features: Features = []
+    /// All that were ever needed, by tag.
+    var tasks: [Task] = []
+    /// The tags of those without a request.
+    var free: [Int] = []
+    /// Requests that wait for an operation to end, from `nextWaiting` on.
+    var waiting: [Int] = []
+    var nextWaiting = 0
+    /// How many requests have an operation under way.
+    var underWay = 0
+    /// Pieces on their way from a request to its vectors.
+    var pieces: [iovec] = unsafe []
+  }
 
-  /// All that were ever needed, by tag.
-  private var tasks: [Task] = []
-  /// The tags of those without a request.
-  private var free: [Int] = []
-  /// Requests that wait for an operation to end, from `nextWaiting` on.
-  private var waiting: [Int] = []
-  private var nextWaiting = 0
+  private let own = Unshared(Own())
+
   /// How many requests have an operation under way.
-  private(set) var underWay = 0
-  /// Pieces on their way from a request to its vectors.
-  private var pieces: [iovec] = unsafe []
+  private(set) var underWay: Int {
+    get { own.value.underWay }
+    set { own.value.underWay = newValue }
+  }
 
   /// How often an operation is tried again when the system asks for it.
   private static var maxRetries: Int { 100 }
@@ -44,14 +54,20 @@ internal import Virtio
     self.io = io
   }
 
+  deinit {
+    // The kernel uses their memory until then.
+    io.drain()
+    for task in own.value.tasks { task.free() }
+  }
+
   /// Begins with what the driver has accepted.
-  func start(features: Features) { self.features = features }
+  func start(features: Features) { own.value.features = features }
 
   /// Whether the driver may make use of a feature.
-  func offers(_ feature: Features) -> Bool { features.contains(feature) }
+  func offers(_ feature: Features) -> Bool { own.value.features.contains(feature) }
 
   /// How many requests have been taken and not been given back.
-  var inFlight: Int { tasks.count - free.count }
+  var inFlight: Int { own.value.tasks.count - own.value.free.count }
 
   /// Takes a request. What has to be done for it is started by ``service()``.
   func process(_ buffers: consuming Buffers) {
@@ -69,7 +85,7 @@ internal import Virtio
       return finish(task, error.status)
     }
     guard underWay < io.depth else {
-      waiting.append(task.tag)
+      own.value.waiting.append(task.tag)
       return
     }
     start(task)
@@ -81,15 +97,15 @@ internal import Virtio
   func service() -> Int {
     let isSubmitted = io.submit()
     let completed = io.reap { complete($0) }
-    while underWay < io.depth, nextWaiting < waiting.count {
-      let task = tasks[waiting[nextWaiting]]
-      nextWaiting += 1
+    while underWay < io.depth, own.value.nextWaiting < own.value.waiting.count {
+      let task = own.value.tasks[own.value.waiting[own.value.nextWaiting]]
+      own.value.nextWaiting += 1
       start(task)
     }
     // Also under a guest for which there is always something waiting.
-    if nextWaiting > 0, nextWaiting * 2 >= waiting.count {
-      waiting.removeFirst(nextWaiting)
-      nextWaiting = 0
+    if own.value.nextWaiting > 0, own.value.nextWaiting * 2 >= own.value.waiting.count {
+      own.value.waiting.removeFirst(own.value.nextWaiting)
+      own.value.nextWaiting = 0
     }
     return completed + (isSubmitted ? 0 : 1)
   }
@@ -97,9 +113,9 @@ internal import Virtio
   // MARK: Requests
 
   private func take() -> Task {
-    if let tag = free.popLast() { return tasks[tag] }
-    let task = Task(tag: tasks.count)
-    tasks.append(task)
+    if let tag = own.value.free.popLast() { return own.value.tasks[tag] }
+    let task = Task(tag: own.value.tasks.count)
+    own.value.tasks.append(task)
     return task
   }
 
@@ -109,13 +125,13 @@ internal import Virtio
   private func finish(_ task: Task, _ status: BlockStatus) {
     if var buffers = task.buffers.take() {
       let place = buffers.writableBytes - 1
-      let isWritten = buffers.write([status.rawValue], at: place)
+      let isWritten = buffers.write(byte: status.rawValue, at: place)
       // What a read has filled; in all other requests nothing comes before the status but a name.
       let data = min(task.request.kind == .read || task.request.kind == .getID ? task.done : 0, place)
       buffers.writtenBytes = isWritten && data == place ? place + 1 : data
     }
     task.reset()
-    free.append(task.tag)
+    own.value.free.append(task.tag)
   }
 
   // MARK: Operations
@@ -130,12 +146,12 @@ internal import Virtio
   /// Takes note of where the data of a read or a write is.
   private func gather(_ task: Task) -> Bool {
     // The pieces are of memory that the request keeps until it is given back.
-    unsafe pieces.removeAll(keepingCapacity: true)
+    unsafe own.value.pieces.removeAll(keepingCapacity: true)
     let isThere =
       task.request.kind == .read
-      ? unsafe task.buffers?.writablePieces(at: 0, count: task.length, into: &pieces)
-      : unsafe task.buffers?.readablePieces(at: BlockRequest.headerLength, count: task.length, into: &pieces)
-    unsafe task.vectors.set(pieces)
+      ? unsafe task.buffers?.writablePieces(at: 0, count: task.length, into: &own.value.pieces)
+      : unsafe task.buffers?.readablePieces(at: BlockRequest.headerLength, count: task.length, into: &own.value.pieces)
+    unsafe task.vectors.set(own.value.pieces)
     return isThere == true
   }
 
@@ -177,11 +193,11 @@ internal import Virtio
 
   /// Whether what is written has to be on stable storage when the guest is told so (virtio 1.2, §5.2.6.2): a driver
   /// that cannot flush cannot ask for it later.
-  private var isWriteThrough: Bool { !features.contains(.blockFlush) }
+  private var isWriteThrough: Bool { !own.value.features.contains(.blockFlush) }
 
   /// An operation of a request has ended: goes on with the next one.
   private func complete(_ completion: BlockCompletion) {
-    let task = tasks[Int(completion.tag)]
+    let task = own.value.tasks[Int(completion.tag)]
     if completion.result >= 0 {
       task.retries = 0
       return succeeded(task, completion.result)

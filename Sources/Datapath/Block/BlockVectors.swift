@@ -23,15 +23,30 @@ internal import Virtio
   /// The capacity that is kept when the vectors are let go of.
   private static let keptCapacity = 256
 
-  // Allocated and freed by this object alone.
-  private var vectors: UnsafeMutablePointer<iovec>
-  private var capacity: Int
-  private var first = 0
-  private var end = 0
+  @safe private struct Own {
+    // Allocated and freed by the object alone.
+    var vectors: UnsafeMutablePointer<iovec>
+    var capacity: Int
+    var first = 0
+    var end = 0
+  }
 
-  init() {
-    capacity = 4
-    unsafe vectors = .allocate(capacity: 4)
+  private let own = Unshared(unsafe Own(vectors: .allocate(capacity: 4), capacity: 4))
+  private var vectors: UnsafeMutablePointer<iovec> {
+    get { unsafe own.value.vectors }
+    set { unsafe own.value.vectors = newValue }
+  }
+  private var capacity: Int {
+    get { own.value.capacity }
+    set { own.value.capacity = newValue }
+  }
+  private var first: Int {
+    get { own.value.first }
+    set { own.value.first = newValue }
+  }
+  private var end: Int {
+    get { own.value.end }
+    set { own.value.end = newValue }
   }
 
   deinit {

@@ -12,8 +12,15 @@ internal import VDPA
   private let ring: OpaquePointer
   /// What io_uring does not do on every kernel.
   private let others: ThreadIO?
-  private var prepared = 0
-  private var underWay = 0
+  private let counts = Unshared((prepared: 0, underWay: 0))
+  private var prepared: Int {
+    get { counts.value.prepared }
+    set { counts.value.prepared = newValue }
+  }
+  private var underWay: Int {
+    get { counts.value.underWay }
+    set { counts.value.underWay = newValue }
+  }
 
   /// Operations that are longer are done by a thread of the kernel from the start: what is in the page cache would
   /// otherwise be copied by whoever submits them, and a worker has other queues to serve.

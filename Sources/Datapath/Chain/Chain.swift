@@ -60,6 +60,27 @@ public struct Chain: ~Copyable, Sendable {
     return true
   }
 
+  /// Copies the first 16 bytes to be read, as two numbers; nil when there are fewer.
+  func readPair() -> (UInt64, UInt64)? {
+    guard readableBytes >= 16 else { return nil }
+    var pair: (UInt64, UInt64) = (0, 0)
+    // The pair has the 16 bytes that are copied into it.
+    unsafe withUnsafeMutableBytes(of: &pair) { bytes in
+      if let to = bytes.baseAddress { unsafe request.copy(from: 0, count: 16, to: to) }
+    }
+    return pair
+  }
+
+  /// Writes one byte; whether there was room for it.
+  mutating func write(byte: UInt8, at offset: Int) -> Bool {
+    guard offset >= 0, offset < writableBytes else { return false }
+    var byte = byte
+    unsafe request.copy(from: &byte, count: 1, to: offset)
+    writes.add(offset..<offset + 1)
+    writtenBytes = max(writtenBytes, offset + 1)
+    return true
+  }
+
   /// The pieces of memory that bytes to be read are in, for a system call that reads them there.
   ///
   /// - Parameters:

@@ -22,6 +22,10 @@ final class ChainQueue: WorkerClient {
     /// How many pieces of memory their buffers are.
     var held = 0
     let segments = SegmentList()
+    /// What has come back, while it is looked at.
+    var back: [ChainRequest] = []
+    /// Requests that came back and may stand for others.
+    var spare: [ChainRequest] = []
     /// How many chains are still to be given to the device that it had before: a ring that is drained does them too.
     var resubmissions: Int { vring?.isEnabled == true ? vring?.ring.resubmissions ?? 0 : 0 }
   }
@@ -49,6 +53,8 @@ final class ChainQueue: WorkerClient {
   private static let kickSource = 0
   private static let finishedSource = 1
   private static let deviceSource = 2
+  /// The most requests that are kept to stand for others.
+  private static let maxSpare = 256
   /// The most chains that are fetched in a turn.
   private static let burst = 32
   /// How many pieces of memory the chains may be that are with the device, unless the ring is a large one: 1 MiB of lists.
@@ -93,15 +99,14 @@ final class ChainQueue: WorkerClient {
     var work = fetch(&state)
     if state.vring != nil { work += device.service(queue: index) }
     while true {
-      let finished = inbox.withLock { inbox in
+      // The two lists change places, so that neither is allocated anew.
+      inbox.withLock { inbox in
         if inbox.finished.isEmpty { inbox.isWatched = false }
-        let finished = inbox.finished
-        inbox.finished = []
-        return finished
+        swap(&inbox.finished, &state.back)
       }
-      if finished.isEmpty { break }
-      work += finished.count
-      putBack(finished, &state)
+      if state.back.isEmpty { break }
+      work += state.back.count
+      putBack(&state)
     }
     return work
   }
@@ -114,15 +119,16 @@ final class ChainQueue: WorkerClient {
     let resubmissions = state.resubmissions
     // A thousand heads of one long table are a thousand times its pieces: a guest gets so much memory and time and no more.
     let most = max(4 * (state.vring?.ring.size ?? 0), ChainQueue.maxHeld)
+    guard let memory = state.vring?.memory else { return 0 }
+    let view = memory.addressMap.view
     while count < ChainQueue.burst, visits < PacketBurst.maxVisits, state.inFlight == 0 || state.held < most,
       state.vring?.isEnabled == true, !state.isDraining || state.resubmissions > 0
     {
       let outstanding = state.outstanding
-      guard let memory = state.vring?.memory,
-        let chain = state.vring?.ring.fetchChain(
-          into: segments, memory: memory.addressMap.view, outstanding: outstanding)
+      guard
+        let chain = state.vring?.ring.fetchChain(into: segments, memory: view, outstanding: outstanding)
       else { break }
-      let request = ChainRequest(chain, segments: segments, memory: memory, queue: self)
+      let request = makeRequest(chain, memory, &state)
       state.inFlight += 1
       state.outstanding += Int(chain.descriptors)
       state.held += segments.count
@@ -136,16 +142,29 @@ final class ChainQueue: WorkerClient {
     return count
   }
 
+  /// What stands for a chain: one that has come back, if nobody holds it any more.
+  private func makeRequest(_ chain: DeviceRing.Chain, _ memory: GuestMemory, _ state: inout State) -> ChainRequest {
+    if var spare = state.spare.popLast(), isKnownUniquelyReferenced(&spare) {
+      spare.renew(chain, segments: state.segments, memory: memory)
+      return spare
+    }
+    return ChainRequest(chain, segments: state.segments, memory: memory, queue: self)
+  }
+
   /// Returns to the guest what the device is done with.
-  private func putBack(_ finished: [ChainRequest], _ state: inout State) {
-    var back = finished
+  private func putBack(_ state: inout State) {
+    defer { state.back.removeAll(keepingCapacity: true) }
     if state.isInOrder {
       // Those behind one that the device still has wait for it (virtio 1.2, §2.7.9).
       let count = state.order.firstIndex { $0.finished == nil } ?? state.order.count
-      back = Array(state.order[..<count])
+      state.back.removeAll(keepingCapacity: true)
+      state.back.append(contentsOf: state.order[..<count])
       state.order.removeFirst(count)
     }
-    for request in back {
+    guard !state.back.isEmpty else { return }
+    let memory = state.vring?.memory
+    for i in state.back.indices {
+      let request = state.back[i]
       let written = request.finished ?? 0
       if let log = state.vring?.ring.log { request.noteWrites(in: log) }
       state.vring?.ring.returnChain(request.chain, written: written)
@@ -153,8 +172,10 @@ final class ChainQueue: WorkerClient {
       state.inFlight -= 1
       state.held -= request.segmentCount
       counters.addRequest(bytes: request.readableBytes &+ written, links: request.chain.length)
+      if let memory, state.spare.count < ChainQueue.maxSpare, request.isWorthKeeping(in: memory) {
+        state.spare.append(request)
+      }
     }
-    guard !back.isEmpty else { return }
     state.vring?.ring.publishChains()
     state.vring?.notify()
     if state.isDraining { drained.signal() }
@@ -280,6 +301,8 @@ final class ChainQueue: WorkerClient {
       defer {
         state.vring = nil
         state.observer = nil
+        // They hold the queue, and guest memory.
+        state.spare = []
       }
       return state.vring
     }
@@ -294,12 +317,14 @@ final class ChainQueue: WorkerClient {
       // Chains that are with the device hold the snapshot that they came from.
       guard let old = state.vring?.memory.addressMap, memory.addressMap.keepsAll(of: old) else { return false }
       try state.vring?.move(to: memory)
+      state.spare = []
       return true
     }
     if isMoved { return }
     try drain()
     try change { state in
       try state.vring?.move(to: memory)
+      state.spare = []
       state.isDraining = false
     }
   }

@@ -3,37 +3,79 @@ internal import Glibc
 internal import Synchronization
 internal import Virtio
 
-/// What stands behind a ``Chain`` while it is with a device: where its buffers are, and how to return it.
+/// What stands behind a ``Chain`` while it is with a device: where its buffers are, and how to return it. Used again for
+/// others of its queue.
 @safe final class ChainRequest: Sendable {
-  /// Which chain of the ring it is.
-  let chain: DeviceRing.Chain
+  @safe private struct Fields {
+    /// Which chain of the ring it is.
+    var chain: DeviceRing.Chain
+    /// Keeps what the segments refer to mapped.
+    var memory: GuestMemory
+    /// Copied once when the chain was fetched and not changed until it is back; readable ones first. The request's own.
+    var segments: UnsafeMutablePointer<iovec>
+    var count: Int
+    var capacity: Int
+    /// Set once, before `written` is, and looked at only after that.
+    var writes: ChainWrites
+  }
+
   private let queue: ChainQueue
-  /// Keeps what the segments refer to mapped.
-  private let memory: GuestMemory
-  /// Copied once when the chain was fetched, never changed, and freed with this object; readable ones first.
-  nonisolated(unsafe) private let segments: UnsafeMutableBufferPointer<iovec>
+  // Behind a pointer, because a stored property that changes costs the run time's exclusivity check. Written by the worker
+  // while nobody else has a reference, then only read, but for `writes`; freed with this object.
+  nonisolated(unsafe) private let fields: UnsafeMutablePointer<Fields>
   private let written = Atomic<Int>(-1)
-  // Set once, before `written` is, and looked at only after that.
-  nonisolated(unsafe) private var writes: ChainWrites
 
   init(_ chain: DeviceRing.Chain, segments list: SegmentList, memory: GuestMemory, queue: ChainQueue) {
-    self.chain = chain
-    self.memory = memory
     self.queue = queue
-    unsafe writes = ChainWrites(room: chain.writable)
-    unsafe segments = .allocate(capacity: list.count)
-    for i in 0..<list.count {
-      let segment = list[i]
-      unsafe segments.initializeElement(at: i, to: iovec(iov_base: segment.host, iov_len: segment.length))
-    }
+    unsafe fields = .allocate(capacity: 1)
+    let capacity = max(list.count, 4)
+    unsafe fields.initialize(
+      to: Fields(
+        chain: chain, memory: memory, segments: .allocate(capacity: capacity), count: 0, capacity: capacity,
+        writes: ChainWrites(room: 0)))
+    copy(list)
   }
 
   deinit {
-    unsafe segments.deallocate()
+    unsafe fields.pointee.segments.deallocate()
+    unsafe fields.deinitialize(count: 1)
+    unsafe fields.deallocate()
   }
 
-  var readableBytes: Int { chain.readable }
-  var writableBytes: Int { chain.writable }
+  /// The most pieces of memory whose list is worth keeping.
+  private static let keptCapacity = 16
+
+  /// Whether it is better used for another chain than freed.
+  func isWorthKeeping(in memory: GuestMemory) -> Bool {
+    unsafe fields.pointee.capacity <= ChainRequest.keptCapacity && fields.pointee.memory === memory
+  }
+
+  /// Stands for another chain from now on. Nobody else has a reference to it.
+  func renew(_ chain: DeviceRing.Chain, segments list: SegmentList, memory: GuestMemory) {
+    unsafe fields.pointee.chain = chain
+    if unsafe fields.pointee.memory !== memory { unsafe fields.pointee.memory = memory }
+    if unsafe list.count > fields.pointee.capacity {
+      unsafe fields.pointee.segments.deallocate()
+      unsafe fields.pointee.segments = .allocate(capacity: list.count)
+      unsafe fields.pointee.capacity = list.count
+    }
+    copy(list)
+    written.store(-1, ordering: .relaxed)
+  }
+
+  private func copy(_ list: SegmentList) {
+    let count = list.count
+    let segments = unsafe fields.pointee.segments
+    for i in 0..<count {
+      let segment = list[i]
+      unsafe segments[i] = iovec(iov_base: segment.host, iov_len: segment.length)
+    }
+    unsafe fields.pointee.count = count
+  }
+
+  var chain: DeviceRing.Chain { unsafe fields.pointee.chain }
+  var readableBytes: Int { unsafe fields.pointee.chain.readable }
+  var writableBytes: Int { unsafe fields.pointee.chain.writable }
 
   /// How many bytes were written; nil while the device has the chain.
   var finished: Int? {
@@ -42,11 +84,11 @@ internal import Virtio
   }
 
   /// How many pieces its buffers are.
-  var segmentCount: Int { unsafe segments.count }
+  var segmentCount: Int { unsafe fields.pointee.count }
 
   /// The device is done with it. Called once, on any thread.
   func finish(written count: Int, writes: ChainWrites) {
-    unsafe self.writes = writes
+    unsafe fields.pointee.writes = writes
     queue.take(self, written: min(max(count, 0), writableBytes))
   }
 
@@ -55,7 +97,8 @@ internal import Virtio
 
   /// Notes what the device may have written, once it is done with the chain.
   func noteWrites(in log: RingLog) {
-    for bytes in unsafe [writes.head, writes.tail] {
+    let writes = unsafe fields.pointee.writes
+    for bytes in [writes.head, writes.tail] {
       unsafe visit(at: bytes.lowerBound, count: bytes.count, isWritable: true) { piece, length in
         unsafe log.note(piece, length: length)
       }
@@ -63,12 +106,13 @@ internal import Virtio
   }
 
   /// Visits the pieces of a range, which is inside of the buffers.
-  private func visit(
+  @inline(__always) private func visit(
     at offset: Int, count: Int, isWritable: Bool, _ body: (UnsafeMutableRawPointer, Int) -> Void
   ) {
     var skip = offset
     var rest = count
-    let range = unsafe isWritable ? chain.readableSegments..<segments.count : 0..<chain.readableSegments
+    let (segments, readable) = unsafe (fields.pointee.segments, fields.pointee.chain.readableSegments)
+    let range = unsafe isWritable ? readable..<fields.pointee.count : 0..<readable
     for i in range {
       if rest == 0 { return }
       let segment = unsafe segments[i]

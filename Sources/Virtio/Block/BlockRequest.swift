@@ -61,8 +61,13 @@ public struct BlockRequest: Sendable, Hashable, CustomStringConvertible {
   /// - Returns: nil when there are fewer than ``headerLength`` bytes.
   public init?(decoding bytes: [UInt8]) {
     guard let words = Words(bytes) else { return nil }
-    kind = Kind(rawValue: UInt32(truncatingIfNeeded: words.first))
-    sector = words.second
+    self.init(first: words.first, second: words.second)
+  }
+
+  /// Reads a header that is two little-endian numbers: kind and priority, and the sector.
+  package init(first: UInt64, second: UInt64) {
+    kind = Kind(rawValue: UInt32(truncatingIfNeeded: first))
+    sector = second
   }
 
   /// The header as it stands in memory: ``headerLength`` bytes.
