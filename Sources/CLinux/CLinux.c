@@ -7,6 +7,7 @@
 #include <linux/fs.h>
 #include <linux/futex.h>
 #include <linux/if_tun.h>
+#include <linux/magic.h>
 #include <linux/membarrier.h>
 #include <linux/userfaultfd.h>
 #include <net/if.h>
@@ -148,6 +149,8 @@ int clinux_examine_medium(int fd, clinux_medium *medium) {
   if (fstat(fd, &s) < 0) return -errno;
   *medium = (clinux_medium){.is_regular = S_ISREG(s.st_mode), .is_block_device = S_ISBLK(s.st_mode)};
   if (medium->is_regular) {
+    struct statfs system;
+    medium->is_in_memory = fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC;
     medium->size = (uint64_t)s.st_size;
     medium->logical_block = 512;
     // More than a page is what the file system likes best (a stripe, a network's transfer) and not what it writes.

@@ -92,13 +92,23 @@ int curing_submit(curing *ring) {
   return (int)io_uring_sq_ready(&ring->ring);
 }
 
+void curing_want_events(curing *ring, bool wanted) {
+  // A kernel without the flag counts the event up with every completion, which is too often and never wrong.
+  (void)io_uring_cq_eventfd_toggle(&ring->ring, wanted);
+  // The flag has to be there before the caller looks for what came before.
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+}
+
 unsigned curing_reap(curing *ring, curing_completion *completions, unsigned capacity) {
-  unsigned count = 0;
   struct io_uring_cqe *entry;
-  while (count < capacity && io_uring_peek_cqe(&ring->ring, &entry) == 0) {
+  // Enters the kernel when it has kept completions back for which there was no room.
+  if (io_uring_peek_cqe(&ring->ring, &entry) != 0) return 0;
+  unsigned head, count = 0;
+  io_uring_for_each_cqe(&ring->ring, head, entry) {
+    if (count == capacity) break;
     completions[count++] = (curing_completion){.tag = io_uring_cqe_get_data64(entry), .result = entry->res};
-    io_uring_cqe_seen(&ring->ring, entry);
   }
+  io_uring_cq_advance(&ring->ring, count);
   return count;
 }
 

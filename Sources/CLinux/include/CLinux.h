@@ -76,6 +76,8 @@ int clinux_duplicate(int fd);
 typedef struct clinux_medium {
   /// A regular file, or a block device; neither for anything else.
   bool is_regular, is_block_device;
+  /// A regular file of tmpfs.
+  bool is_in_memory;
   uint64_t size;
   /// The unit that the medium is addressed in and the one that it is written in. A file has the sector and its file
   /// system's block, a page at most.

@@ -40,6 +40,10 @@ bool curing_allocate(curing *ring, int fd, int mode, uint64_t offset, uint64_t l
 /// Hands what was prepared to the kernel. Returns how many operations are left, which another call tries again, or -errno.
 int curing_submit(curing *ring);
 
+/// Says whether the event is counted up with completions from now on; at first it is. After asking for it, those that came
+/// before are to be looked for once more.
+void curing_want_events(curing *ring, bool wanted);
+
 /// Takes up to `capacity` completions. Returns how many there were.
 unsigned curing_reap(curing *ring, curing_completion *completions, unsigned capacity);
 

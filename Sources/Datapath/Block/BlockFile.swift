@@ -15,6 +15,8 @@ final class BlockFile: Sendable {
   /// The size in sectors of 512 bytes.
   let sectors: UInt64
   let isBlockDevice: Bool
+  /// Whether it is on a file system that is nothing but memory.
+  let isInMemory: Bool
   /// The unit that the medium is addressed in, in bytes: a power of two from 512 on.
   let logicalBlock: UInt32
   /// The unit that it is written in, in bytes: a power of two, and no less than the one above.
@@ -72,6 +74,7 @@ final class BlockFile: Sendable {
     self.descriptor = descriptor
     sectors = medium.size / sectorSize
     isBlockDevice = medium.is_block_device
+    isInMemory = medium.is_in_memory
     logicalBlock = BlockFile.blockSize(medium.logical_block, atLeast: BlockConfiguration.sectorSize)
     physicalBlock = BlockFile.blockSize(medium.physical_block, atLeast: logicalBlock)
     minimumIO = medium.minimum_io

@@ -8,8 +8,15 @@ protocol BlockIO: AnyObject, Sendable {
   /// How many operations may be prepared or under way at a time.
   var depth: Int { get }
 
-  /// Becomes readable with each completion. To be watched edge-triggered; nobody reads it.
+  /// How many operations were submitted and have not been reaped.
+  var underWay: Int { get }
+
+  /// Becomes readable when there are completions, unless that is not wanted. To be watched edge-triggered; nobody reads it.
   var wakeup: OwnedFD { get }
+
+  /// Says whether ``wakeup`` has to tell of completions from now on; at first it has to. After asking for it, those that
+  /// came before are to be looked for once more.
+  func wantWakeups(_ wanted: Bool)
 
   /// Takes an operation, of which there are fewer than ``depth``.
   func prepare(_ operation: BlockOperation)

@@ -26,7 +26,7 @@ enum BlockIOKind: String, CaseIterable, Sendable {
     _ kind: BlockIOKind?, file: BlockFile, queues: Int, ring: Ring = makeRing
   ) throws(DatapathError) -> [any BlockIO] {
     if kind != .threads {
-      let helper = file.isBlockDevice ? try BlockThreads(count: 1, file: file.descriptor) : nil
+      let helper = try BlockThreads(count: 1, file: file.descriptor)
       var made: [any BlockIO] = []
       do throws(Errno) {
         for _ in 0..<queues { made.append(try ring(file, depth, helper)) }
@@ -50,6 +50,6 @@ enum BlockIOKind: String, CaseIterable, Sendable {
   }
 
   private static func makeRing(file: BlockFile, depth: Int, helper: BlockThreads?) throws(Errno) -> any BlockIO {
-    try UringIO(file: file.descriptor, depth: depth, threads: helper)
+    try UringIO(file: file, depth: depth, threads: helper)
   }
 }

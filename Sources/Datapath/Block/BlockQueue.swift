@@ -110,6 +110,9 @@ internal import Virtio
     return completed + (isSubmitted ? 0 : 1)
   }
 
+  /// Says whether whoever serves the queue is about to sleep, or looks for completions by itself.
+  func wantWakeups(_ wanted: Bool) { io.wantWakeups(wanted) }
+
   // MARK: Requests
 
   private func take() -> Task {

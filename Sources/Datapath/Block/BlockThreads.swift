@@ -11,6 +11,8 @@ final class BlockThreads: Sendable {
   }
 
   private struct State {
+    /// How many threads sleep.
+    var sleeping = 0
     var jobs: [Job] = []
     /// The first job that nobody has taken.
     var next = 0
@@ -21,16 +23,27 @@ final class BlockThreads: Sendable {
   /// theirs.
   private final class Work: Sendable {
     let file: OwnedFD
+    /// Whether completions are told of in batches.
+    let isBatched: Bool
     let state = Mutex(State())
     let signal = FutexWord()
 
-    init(file: OwnedFD) { self.file = file }
+    init(file: OwnedFD, isBatched: Bool) {
+      self.file = file
+      self.isBatched = isBatched
+    }
 
     func run() {
+      var isAwake = true
       while true {
         let seen = signal.value
-        let (job, isStopping) = state.withLock { state -> (Job?, Bool) in
-          guard state.next < state.jobs.count else { return (nil, state.isStopping) }
+        let (job, isMore, isStopping) = state.withLock { state -> (Job?, Bool, Bool) in
+          if !isAwake { state.sleeping -= 1 }
+          isAwake = state.next < state.jobs.count
+          guard isAwake else {
+            state.sleeping += 1
+            return (nil, false, state.isStopping)
+          }
           let job = state.jobs[state.next]
           state.next += 1
           // Also when there is always something to do.
@@ -38,11 +51,12 @@ final class BlockThreads: Sendable {
             state.jobs.removeFirst(state.next)
             state.next = 0
           }
-          return (job, false)
+          let isMore = isBatched && state.next < state.jobs.count && state.jobs[state.next].completions === job.completions
+          return (job, isMore, false)
         }
         if let job {
           let result = job.operation.perform(on: file)
-          job.completions.add(BlockCompletion(tag: job.operation.tag, result: result))
+          job.completions.add(BlockCompletion(tag: job.operation.tag, result: result), isMore: isMore)
         } else if isStopping {
           return
         } else {
@@ -65,7 +79,9 @@ final class BlockThreads: Sendable {
   ///   - file: What they are done on.
   /// - Throws: ``DatapathError`` `system`, when the system has no thread left.
   init(count: Int = BlockThreads.usualCount, file: OwnedFD) throws(DatapathError) {
-    let work = Work(file: file)
+    // One thread does one operation after the other: those behind one that takes long are late anyway. Of several, one must
+    // not keep to itself what it has done while it does the next.
+    let work = Work(file: file, isBatched: count == 1)
     var threads: [PinnedThread] = []
     do {
       for i in 0..<count { threads.append(try PinnedThread(name: "vdpa-block-\(i)") { work.run() }) }
@@ -87,9 +103,11 @@ final class BlockThreads: Sendable {
 
   /// Does operations; each is added to `completions` when it has ended.
   func run(_ operations: [BlockOperation], _ completions: BlockCompletions) {
-    work.state.withLock { state in
+    let sleeping = work.state.withLock { state in
       for operation in operations { state.jobs.append(Job(operation: operation, completions: completions)) }
+      return state.sleeping
     }
-    for _ in 0..<min(operations.count, threads.count) { work.signal.signalOne() }
+    // One that has been woken and has not come to look yet counts as asleep: better woken twice than not at all.
+    for _ in 0..<min(operations.count, sleeping) { work.signal.signalOne() }
   }
 }

@@ -67,6 +67,8 @@ final class SoftwareBlockDevice: SoftwareDevice {
 
   func service(queue: Int) -> Int { queues[queue].service() }
 
+  func wantWakeups(_ wanted: Bool, queue: Int) { queues[queue].wantWakeups(wanted) }
+
   func wakeup(queue: Int) -> OwnedFD? { queues[queue].io.wakeup }
 
   func start(queue: Int, context: QueueContext) throws {

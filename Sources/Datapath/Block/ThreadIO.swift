@@ -5,9 +5,15 @@ final class ThreadIO: BlockIO, @unchecked Sendable {
   let depth: Int
   private let threads: BlockThreads
   private let completions: BlockCompletions
-  // Of the one thread that uses this object at a time.
-  private var prepared: [BlockOperation] = []
-  private var underWay = 0
+
+  /// What the one thread uses that uses this object at a time.
+  private struct Own: ~Copyable {
+    var prepared: [BlockOperation] = []
+    var done: [BlockCompletion] = []
+    var underWay = 0
+  }
+
+  private let own = Unshared(Own())
 
   var wakeup: OwnedFD { completions.wakeup }
 
@@ -20,28 +26,33 @@ final class ThreadIO: BlockIO, @unchecked Sendable {
 
   deinit { drain() }
 
-  func prepare(_ operation: BlockOperation) { prepared.append(operation) }
+  var underWay: Int { own.value.underWay }
+
+  func prepare(_ operation: BlockOperation) { own.value.prepared.append(operation) }
 
   func submit() -> Bool {
-    if prepared.isEmpty { return true }
-    underWay += prepared.count
-    threads.run(prepared, completions)
-    prepared.removeAll(keepingCapacity: true)
+    if own.value.prepared.isEmpty { return true }
+    own.value.underWay += own.value.prepared.count
+    threads.run(own.value.prepared, completions)
+    own.value.prepared.removeAll(keepingCapacity: true)
     return true
   }
 
+  func wantWakeups(_ wanted: Bool) { completions.wantWakeups(wanted) }
+
   func reap(_ body: (BlockCompletion) -> Void) -> Int {
-    if underWay == 0 { return 0 }
-    let done = completions.take()
-    underWay -= done.count
-    for completion in done { body(completion) }
-    return done.count
+    if own.value.underWay == 0 { return 0 }
+    completions.take(into: &own.value.done)
+    let count = own.value.done.count
+    own.value.underWay -= count
+    for i in 0..<count { body(own.value.done[i]) }
+    if count > 0 { own.value.done.removeAll(keepingCapacity: true) }
+    return count
   }
 
   func drain() {
-    while underWay > 0 {
-      let seen = completions.changes.value
-      if reap({ _ in }) == 0 { completions.changes.wait(whileEqualTo: seen, nanoseconds: -1) }
+    while own.value.underWay > 0 {
+      if reap({ _ in }) == 0 { completions.wait() }
     }
   }
 }

@@ -1,5 +1,6 @@
 internal import CLinux
 internal import CUring
+internal import Glibc
 internal import SystemPackage
 internal import VDPA
 
@@ -10,32 +11,46 @@ internal import VDPA
   private let file: OwnedFD
   // Made and ended by this object alone, and used by one thread at a time.
   private let ring: OpaquePointer
-  /// What io_uring does not do on every kernel.
+  /// What io_uring does worse, or not on every kernel.
   private let others: ThreadIO?
-  private let counts = Unshared((prepared: 0, underWay: 0))
-  private var prepared: Int {
-    get { counts.value.prepared }
-    set { counts.value.prepared = newValue }
+  private let areWritesApart: Bool
+  private let areReadsApart: Bool
+
+  /// What the one thread uses that uses this object at a time.
+  private struct Own: ~Copyable {
+    var prepared = 0
+    var underWay = 0
+    /// Whether whoever waits for completions sleeps.
+    var areWakeupsWanted = true
+    /// How often in a row there was nothing to be found.
+    var emptyLooks = 0
   }
-  private var underWay: Int {
-    get { counts.value.underWay }
-    set { counts.value.underWay = newValue }
-  }
+
+  private let own = Unshared(Own())
 
   /// Operations that are longer are done by a thread of the kernel from the start: what is in the page cache would
   /// otherwise be copied by whoever submits them, and a worker has other queues to serve.
   private static let longestCopy = 131_072
+
+  /// The most completions that are looked at in one go.
+  private static let batch = 64
+  /// How often in a row a worker that polls looks for completions in vain before it lets others have its CPU.
+  private static let patience = 4
 
   /// A ring for one queue.
   ///
   /// - Parameters:
   ///   - file: What the operations are done on.
   ///   - depth: How many may be under way.
-  ///   - threads: Do the discards of a block device, which io_uring has only learnt lately; nil for a file.
+  ///   - threads: One, that does the discards of a block device, which io_uring has only learnt lately; the writes of a
+  ///     file, most of which io_uring hands to a thread of the kernel's one by one; and, where the file system is memory,
+  ///     its reads, for the same reason. Nil for a ring that does all but discards.
   /// - Throws: `Errno`, when the system has no io_uring, or not for this process, or no descriptor left.
-  init(file: OwnedFD, depth: Int, threads: BlockThreads?) throws(Errno) {
+  init(file: BlockFile, depth: Int, threads: BlockThreads?) throws(Errno) {
     wakeup = try EventFD.make()
-    self.file = file
+    self.file = file.descriptor
+    areWritesApart = threads != nil && !file.isBlockDevice
+    areReadsApart = threads != nil && file.isInMemory
     self.depth = depth
     var made: OpaquePointer?
     let error = unsafe curing_create(UInt32(depth), wakeup.rawValue, &made)
@@ -49,20 +64,23 @@ internal import VDPA
     unsafe curing_close(ring)
   }
 
+  var underWay: Int { own.value.underWay + (others?.underWay ?? 0) }
+
   func prepare(_ operation: BlockOperation) {
+    if let others, isApart(operation.kind) { return others.prepare(operation) }
     let fd = file.rawValue
     let memory = operation.memory
-    let isApart = operation.isRetry || memory.length > UringIO.longestCopy
+    let isAsynchronous = operation.isRetry || memory.length > UringIO.longestCopy
     let isTaken: Bool
     // The vectors and what they point to stay until the operation has completed.
     switch operation.kind {
     case .read:
       isTaken = unsafe curing_readv(
-        ring, fd, memory.start, UInt32(memory.count), operation.offset, isApart, operation.tag)
+        ring, fd, memory.start, UInt32(memory.count), operation.offset, isAsynchronous, operation.tag)
     case .write, .durableWrite:
       isTaken = unsafe curing_writev(
-        ring, fd, memory.start, UInt32(memory.count), operation.offset, operation.kind == .durableWrite, isApart,
-        operation.tag)
+        ring, fd, memory.start, UInt32(memory.count), operation.offset, operation.kind == .durableWrite,
+        isAsynchronous, operation.tag)
     case .sync: isTaken = unsafe curing_sync(ring, fd, operation.tag)
     case .punchHole:
       isTaken = unsafe curing_allocate(
@@ -70,47 +88,70 @@ internal import VDPA
     case .zeroRange:
       isTaken = unsafe curing_allocate(
         ring, fd, CLINUX_ZERO_RANGE, operation.offset, operation.length, operation.tag)
-    case .discard:
-      guard let others else { preconditionFailure("only block devices are sent discards") }
-      others.prepare(operation)
-      return
+    case .discard: preconditionFailure("a ring without a thread is not sent discards")
     }
     precondition(isTaken, "more operations than the ring has room for")
-    prepared += 1
+    own.value.prepared += 1
+  }
+
+  /// Whether operations are done by the thread and not by the ring.
+  private func isApart(_ kind: BlockOperation.Kind) -> Bool {
+    switch kind {
+    case .discard: true
+    case .write: areWritesApart
+    case .read: areReadsApart
+    case .durableWrite, .sync, .punchHole, .zeroRange: false
+    }
   }
 
   func submit() -> Bool {
     _ = others?.submit()
-    if prepared == 0 { return true }
+    if own.value.prepared == 0 { return true }
     let left = unsafe curing_submit(ring)
     // An error says that the kernel is short of something: nothing is lost, what was prepared is still there.
-    let taken = left < 0 ? 0 : prepared - Int(left)
-    underWay += taken
-    prepared -= taken
-    return prepared == 0
+    let taken = left < 0 ? 0 : own.value.prepared - Int(left)
+    own.value.underWay += taken
+    own.value.prepared -= taken
+    return own.value.prepared == 0
+  }
+
+  func wantWakeups(_ wanted: Bool) {
+    own.value.areWakeupsWanted = wanted
+    others?.wantWakeups(wanted)
+    unsafe curing_want_events(ring, wanted)
   }
 
   func reap(_ body: (BlockCompletion) -> Void) -> Int {
-    var count = others?.reap(body) ?? 0
-    if underWay == 0 { return count }
-    unsafe withUnsafeTemporaryAllocation(of: curing_completion.self, capacity: 64) { buffer in
-      // The buffer has the capacity that it is said to have, and the first `found` are written.
-      let found = Int(unsafe curing_reap(ring, buffer.baseAddress, UInt32(buffer.count)))
-      underWay -= found
-      count += found
-      for i in 0..<found {
-        let completion = unsafe buffer[i]
-        body(BlockCompletion(tag: completion.tag, result: Int(completion.result)))
-      }
+    let count = (others?.reap(body) ?? 0) + reapRing(body)
+    if count > 0 {
+      own.value.emptyLooks = 0
+    } else if !own.value.areWakeupsWanted, underWay > 0 {
+      // Whoever does the operations may have no other CPU than that of a worker that polls.
+      own.value.emptyLooks += 1
+      if own.value.emptyLooks >= UringIO.patience { sched_yield() }
     }
     return count
   }
 
+  private func reapRing(_ body: (BlockCompletion) -> Void) -> Int {
+    if own.value.underWay == 0 { return 0 }
+    return unsafe withUnsafeTemporaryAllocation(of: curing_completion.self, capacity: UringIO.batch) { buffer in
+      // The buffer has the capacity that it is said to have, and the first `found` are written.
+      let found = Int(unsafe curing_reap(ring, buffer.baseAddress, UInt32(buffer.count)))
+      own.value.underWay -= found
+      for i in 0..<found {
+        let completion = unsafe buffer[i]
+        body(BlockCompletion(tag: completion.tag, result: Int(completion.result)))
+      }
+      return found
+    }
+  }
+
   func drain() {
     others?.drain()
-    while underWay > 0 {
+    while own.value.underWay > 0 {
       guard unsafe curing_wait(ring) == 0 else { return }
-      _ = reap { _ in }
+      _ = reapRing { _ in }
     }
   }
 }

@@ -14,6 +14,8 @@ final class ChainQueue: WorkerClient {
     /// Nothing new is fetched: the ring is to stop, or memory to change, when all chains are back.
     var isDraining = false
     var isInOrder = false
+    /// What the device was last told.
+    var areWakeupsWanted = true
     /// The chains that are with the device, in the order fetched, as far as order matters.
     var order: [ChainRequest] = []
     /// How many chains are with the device, and how many descriptors of the ring they take.
@@ -82,9 +84,11 @@ final class ChainQueue: WorkerClient {
   func serve(_ burst: PacketBurst, isPolled: Bool) -> Int {
     let turn = ownership.burst { state -> (work: Int, hasReport: Bool) in
       state.vring?.wantKicks(false)
+      self.wantWakeups(false, &state)
       var work = self.turn(&state)
       if work == 0 && !isPolled {
         state.vring?.wantKicks(true)
+        self.wantWakeups(true, &state)
         work = self.turn(&state)
       }
       return (work, state.vring?.hasReport() == true)
@@ -92,6 +96,13 @@ final class ChainQueue: WorkerClient {
     guard let turn else { return 0 }
     if turn.hasReport { report() }
     return turn.work
+  }
+
+  /// Has the device tell of what has finished, or do without, once a change.
+  @inline(__always) private func wantWakeups(_ wanted: Bool, _ state: inout State) {
+    guard state.areWakeupsWanted != wanted else { return }
+    device.wantWakeups(wanted, queue: index)
+    state.areWakeupsWanted = wanted
   }
 
   private func turn(_ state: inout State) -> Int {

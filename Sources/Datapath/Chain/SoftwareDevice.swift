@@ -51,6 +51,11 @@ public protocol SoftwareDevice: Sendable {
   /// ``stop(queue:)``.
   func wakeup(queue: Int) -> OwnedFD?
 
+  /// Says whether ``wakeup(queue:)`` has to tell of what ``service(queue:)`` would find from now on. A ring's worker asks
+  /// for it before it sleeps, and then calls ``service(queue:)`` once more; while it looks by itself it asks to do
+  /// without. Does nothing unless said otherwise: a wakeup too many costs time and is never wrong.
+  func wantWakeups(_ wanted: Bool, queue: Int)
+
   /// A ring is about to be served for the first time, or again after ``stop(queue:)``.
   ///
   /// - Parameters:
@@ -76,6 +81,8 @@ extension SoftwareDevice {
   public func service(queue: Int) -> Int { 0 }
   /// Nothing to wait for.
   public func wakeup(queue: Int) -> OwnedFD? { nil }
+  /// Nothing is saved by not waking.
+  public func wantWakeups(_ wanted: Bool, queue: Int) {}
   /// Nothing to prepare.
   public func start(queue: Int, context: QueueContext) throws {}
   /// Nothing to put away.

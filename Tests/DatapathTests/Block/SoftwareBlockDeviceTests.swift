@@ -103,7 +103,7 @@ import Virtio
         try BlockIOKind.make(nil, file: file, queues: 2) { file, depth, helper throws(Errno) in
           guard left > 0 else { throw error }
           left -= 1
-          return try UringIO(file: file.descriptor, depth: depth, threads: helper)
+          return try UringIO(file: file, depth: depth, threads: helper)
         }
       }
     }

@@ -6,9 +6,12 @@ import Virtio
 
 @testable import Datapath
 
-/// Which of the two ways file operations are done in.
+/// Which of the ways file operations are done in.
 enum IOUnderTest: CaseIterable, CustomTestStringConvertible {
+  /// A ring with a thread for what it does worse.
   case uring
+  /// A ring alone, but for discards.
+  case ring
   case threads
 
   var testDescription: String { "\(self)" }
@@ -16,9 +19,10 @@ enum IOUnderTest: CaseIterable, CustomTestStringConvertible {
   func make(_ file: BlockFile, depth: Int = 64) throws -> any BlockIO {
     switch self {
     case .uring:
+      try UringIO(file: file, depth: depth, threads: BlockThreads(count: 1, file: file.descriptor))
+    case .ring:
       try UringIO(
-        file: file.descriptor, depth: depth,
-        threads: file.isBlockDevice ? BlockThreads(count: 1, file: file.descriptor) : nil)
+        file: file, depth: depth, threads: file.isBlockDevice ? BlockThreads(count: 1, file: file.descriptor) : nil)
     case .threads: ThreadIO(try BlockThreads(file: file.descriptor), depth: depth, wakeup: try EventFD.make())
     }
   }

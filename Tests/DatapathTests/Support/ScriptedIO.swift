@@ -102,5 +102,9 @@ final class ScriptedIO: BlockIO {
     return scripted.count + (real?.reap(body) ?? 0)
   }
 
+  var underWay: Int { real?.underWay ?? 0 }
+
+  func wantWakeups(_ wanted: Bool) { real?.wantWakeups(wanted) }
+
   func drain() { real?.drain() }
 }
