@@ -1,6 +1,6 @@
 # Short names for what is in scripts/, and for the lab.
 
-.PHONY: demo test bench instructions fuzz lab lint format
+.PHONY: demo test bench bench-block instructions fuzz lab lint format
 
 demo:
 	@scripts/demo
@@ -10,6 +10,9 @@ test:
 
 bench:
 	@scripts/bench
+
+bench-block:
+	@scripts/bench block
 
 instructions:
 	@scripts/instructions

@@ -9,17 +9,16 @@ struct BlockReport: Sendable {
     /// The worst share of a measurement's time in which other programs had the CPU of the back-end.
     var disturbance = 0.0
 
-    func median(_ server: BlockServer) -> Double? { rates[server].flatMap(Cell.median) }
+    func median(_ server: BlockServer) -> Double? { rates[server]?.median }
 
     /// The requests of a back-end to those of the better of its references in the same round, the median over the rounds.
     func ratio(_ server: BlockServer) -> Double? {
       guard let ours = rates[server] else { return nil }
       let theirs = rates.filter(\.key.isReference).values
-      return Cell.median(
-        ours.indices.compactMap { round in
-          let best = theirs.compactMap { $0.indices.contains(round) ? $0[round] : nil }.max()
-          return best.flatMap { $0 > 0 ? ours[round] / $0 : nil }
-        })
+      return ours.indices.compactMap { round in
+        let best = theirs.compactMap { $0.indices.contains(round) ? $0[round] : nil }.max()
+        return best.flatMap { $0 > 0 ? ours[round] / $0 : nil }
+      }.median
     }
   }
 

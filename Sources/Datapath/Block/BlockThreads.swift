@@ -51,7 +51,8 @@ final class BlockThreads: Sendable {
             state.jobs.removeFirst(state.next)
             state.next = 0
           }
-          let isMore = isBatched && state.next < state.jobs.count && state.jobs[state.next].completions === job.completions
+          let isMore =
+            isBatched && state.next < state.jobs.count && state.jobs[state.next].completions === job.completions
           return (job, isMore, false)
         }
         if let job {

@@ -15,6 +15,10 @@ final class ScriptedIO: BlockIO {
     var released: [BlockOperation] = []
     var done: [BlockCompletion] = []
     var refusals = 0
+    /// Operations prepared since the last submission.
+    var prepared = 0
+    var batches: [Int] = []
+    var wanted: [Bool] = []
   }
 
   let depth: Int
@@ -57,11 +61,18 @@ final class ScriptedIO: BlockIO {
   /// Takes no more operations for that many calls of ``submit()``.
   func refuse(times: Int) { state.withLock { $0.refusals = times } }
 
+  /// How many operations there were in each submission that had any.
+  var batches: [Int] { state.withLock { $0.batches } }
+
+  /// What was said of wakeups.
+  var wanted: [Bool] { state.withLock { $0.wanted } }
+
   // MARK: The protocol
 
   func prepare(_ operation: BlockOperation) {
     let isHeld = state.withLock { state in
       state.operations.append(operation)
+      state.prepared += 1
       guard state.holds(operation) else { return false }
       state.held.append(operation)
       return true
@@ -81,6 +92,8 @@ final class ScriptedIO: BlockIO {
 
   func submit() -> Bool {
     let released = state.withLock { state in
+      if state.prepared > 0 { state.batches.append(state.prepared) }
+      state.prepared = 0
       defer { state.released = [] }
       return state.released
     }
@@ -104,7 +117,10 @@ final class ScriptedIO: BlockIO {
 
   var underWay: Int { real?.underWay ?? 0 }
 
-  func wantWakeups(_ wanted: Bool) { real?.wantWakeups(wanted) }
+  func wantWakeups(_ wanted: Bool) {
+    state.withLock { $0.wanted.append(wanted) }
+    real?.wantWakeups(wanted)
+  }
 
   func drain() { real?.drain() }
 }
