@@ -74,14 +74,15 @@ import Virtio
     #expect(!ids.contains(nil))
     guest.kick()
     try wait { io.heldCount == 16 }
-    _ = EventFD.drain(guest.rings[0].call)
+    let call = try #require(guest.rings[0].call)
+    _ = EventFD.drain(call)
     io.release()
     #expect(try guest.collect(16).allSatisfy { $0.written.last == BlockStatus.ok.rawValue })
     // While there is something to do nobody is to wake the worker, and before it sleeps somebody is.
     try wait { io.wanted.last == true }
     #expect(io.wanted.first == false)
     _ = try guest.device.close()
-    #expect(EventFD.drain(guest.rings[0].call) == 1)
+    #expect(EventFD.drain(call) == 1)
   }
 
   @Test(
@@ -219,12 +220,12 @@ import Virtio
       _ = try guest.collect(16)
     }
     try run()
-    weak var old = guest.memory
+    weak let old = guest.memory
     #expect(old != nil)
     try guest.replaceMemory()
     #expect(old == nil)
     try run()
-    weak var last = guest.memory
+    weak let last = guest.memory
     _ = try guest.device.close()
     guest.memory = try GuestMemory.table([])
     #expect(last == nil)
