@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Virtio
 
 /// The memory of one block request: bytes that the device reads, then room for those that it writes, cut up in any way.
@@ -24,11 +23,11 @@ protocol BlockBuffers: ~Copyable {
   /// Writes one byte; false when there is no room for it.
   mutating func write(byte: UInt8, at offset: Int) -> Bool
 
-  /// Adds where bytes to be read are in this process; false when there are not that many.
-  @unsafe func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
+  /// Adds where bytes to be read are in this process; false when there are not that many. Valid for as long as this is.
+  func addReadable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool
 
-  /// Adds where there is room for bytes in this process; false when there is not that much.
-  @unsafe mutating func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool
+  /// Adds where there is room for bytes in this process; false when there is not that much. Valid for as long as this is.
+  mutating func addWritable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool
 }
 
 extension BlockBuffers where Self: ~Copyable {
@@ -43,5 +42,15 @@ extension Chain: BlockBuffers {
   // Without an array in between: every request has a header and a status.
   func readHeader() -> BlockRequest? {
     readPair().map { BlockRequest(first: UInt64(littleEndian: $0.0), second: UInt64(littleEndian: $0.1)) }
+  }
+
+  func addReadable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool {
+    // The vectors are let go of before the chain is.
+    unsafe visitReadable(at: offset, count: count) { unsafe vectors.append($0, length: $1) }
+  }
+
+  mutating func addWritable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool {
+    // The same.
+    unsafe visitWritable(at: offset, count: count) { unsafe vectors.append($0, length: $1) }
   }
 }

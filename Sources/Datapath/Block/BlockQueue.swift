@@ -1,4 +1,3 @@
-internal import Glibc
 internal import Synchronization
 internal import SystemPackage
 internal import Virtio
@@ -14,7 +13,7 @@ internal import Virtio
   let medium: BlockMedium
   let io: any BlockIO
   /// What changes.
-  @safe private struct Own: ~Copyable {
+  private struct Own: ~Copyable {
     /// What the driver has accepted.
     var features: Features = []
     /// All that were ever needed, by tag.
@@ -26,8 +25,6 @@ internal import Virtio
     var nextWaiting = 0
     /// How many requests have an operation under way.
     var underWay = 0
-    /// Pieces on their way from a request to its vectors.
-    var pieces: [iovec] = unsafe []
   }
 
   private let own = Unshared(Own())
@@ -148,13 +145,13 @@ internal import Virtio
 
   /// Takes note of where the data of a read or a write is.
   private func gather(_ task: Task) -> Bool {
-    // The pieces are of memory that the request keeps until it is given back.
-    unsafe own.value.pieces.removeAll(keepingCapacity: true)
+    // The memory is the request's until it is given back.
+    let vectors = task.vectors
+    vectors.begin()
     let isThere =
       task.request.kind == .read
-      ? unsafe task.buffers?.writablePieces(at: 0, count: task.length, into: &own.value.pieces)
-      : unsafe task.buffers?.readablePieces(at: BlockRequest.headerLength, count: task.length, into: &own.value.pieces)
-    unsafe task.vectors.set(own.value.pieces)
+      ? task.buffers?.addWritable(at: 0, count: task.length, to: vectors)
+      : task.buffers?.addReadable(at: BlockRequest.headerLength, count: task.length, to: vectors)
     return isThere == true
   }
 

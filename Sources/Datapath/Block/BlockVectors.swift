@@ -53,22 +53,31 @@ internal import Virtio
     unsafe vectors.deallocate()
   }
 
-  /// Takes over pieces of memory, which have to stay until nothing is under way. Empty ones are left out: an operation
-  /// that does nothing looks like the end of the file.
-  func set(_ pieces: [iovec]) {
-    (first, end) = (0, 0)
-    if unsafe pieces.count > capacity { unsafe grow(to: pieces.count) }
-    for i in unsafe pieces.indices where unsafe pieces[i].iov_len > 0 {
-      unsafe vectors[end] = pieces[i]
-      end += 1
-    }
+  /// Lets go of what it had, to take over other pieces.
+  func begin() {
+    first = 0
+    end = 0
+  }
+
+  /// Takes over a piece of memory, which has to stay until nothing is under way. An empty one is left out: an operation that
+  /// does nothing looks like the end of the file.
+  @inline(__always) func append(_ start: UnsafeMutableRawPointer, length: Int) {
+    if length == 0 { return }
+    if end == capacity { grow(to: end + 1) }
+    unsafe vectors[end] = iovec(iov_base: start, iov_len: length)
+    end += 1
   }
 
   /// Takes zeroes of that many bytes.
   func setZeroes(_ count: Int) {
     first = 0
     end = (count + ZeroBytes.count - 1) / ZeroBytes.count
-    if end > capacity { grow(to: end) }
+    if end > capacity {
+      let needed = end
+      end = 0
+      grow(to: needed)
+      end = needed
+    }
     for i in 0..<end {
       unsafe vectors[i] = iovec(
         iov_base: ZeroBytes.start, iov_len: min(ZeroBytes.count, count - i * ZeroBytes.count))
@@ -84,10 +93,15 @@ internal import Virtio
     unsafe vectors = .allocate(capacity: capacity)
   }
 
+  /// Makes room for more, and keeps what is there.
   private func grow(to needed: Int) {
+    let grown = max(needed, 2 * capacity)
+    let larger = UnsafeMutablePointer<iovec>.allocate(capacity: grown)
+    // Both have room for the first `end`.
+    unsafe larger.initialize(from: vectors, count: end)
     unsafe vectors.deallocate()
-    capacity = max(needed, 2 * capacity)
-    unsafe vectors = .allocate(capacity: capacity)
+    unsafe vectors = larger
+    capacity = grown
   }
 
   /// What one operation can be given of what is left.

@@ -89,9 +89,7 @@ public struct Chain: ~Copyable, Sendable {
   ///   - pieces: They are added here; valid for as long as the chain is.
   /// - Returns: Whether there are that many; if not, nothing is added.
   @unsafe public func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
-    guard offset >= 0, count >= 0, count <= readableBytes, offset <= readableBytes - count else { return false }
-    unsafe request.pieces(at: offset, count: count, isWritable: false, into: &pieces)
-    return true
+    unsafe visitReadable(at: offset, count: count) { unsafe pieces.append(iovec(iov_base: $0, iov_len: $1)) }
   }
 
   /// The pieces of memory that there is room in, for a system call that writes there. ``writtenBytes`` is to be set
@@ -103,9 +101,23 @@ public struct Chain: ~Copyable, Sendable {
   ///   - pieces: They are added here; valid for as long as the chain is.
   /// - Returns: Whether there is room for that many; if not, nothing is added.
   @unsafe public mutating func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
+    unsafe visitWritable(at: offset, count: count) { unsafe pieces.append(iovec(iov_base: $0, iov_len: $1)) }
+  }
+
+  /// Visits the pieces of memory that bytes to be read are in; false when there are not that many.
+  @unsafe func visitReadable(at offset: Int, count: Int, _ body: (UnsafeMutableRawPointer, Int) -> Void) -> Bool {
+    guard offset >= 0, count >= 0, count <= readableBytes, offset <= readableBytes - count else { return false }
+    unsafe request.visit(at: offset, count: count, isWritable: false, body)
+    return true
+  }
+
+  /// Visits the pieces of memory that there is room in, which count as written; false when there is not that much.
+  @unsafe mutating func visitWritable(
+    at offset: Int, count: Int, _ body: (UnsafeMutableRawPointer, Int) -> Void
+  ) -> Bool {
     guard offset >= 0, count >= 0, count <= writableBytes, offset <= writableBytes - count else { return false }
     writes.add(offset..<offset + count)
-    unsafe request.pieces(at: offset, count: count, isWritable: true, into: &pieces)
+    unsafe request.visit(at: offset, count: count, isWritable: true, body)
     return true
   }
 }

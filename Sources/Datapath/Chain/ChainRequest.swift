@@ -106,7 +106,7 @@ internal import Virtio
   }
 
   /// Visits the pieces of a range, which is inside of the buffers.
-  @inline(__always) private func visit(
+  @inline(__always) func visit(
     at offset: Int, count: Int, isWritable: Bool, _ body: (UnsafeMutableRawPointer, Int) -> Void
   ) {
     var skip = offset
@@ -142,13 +142,6 @@ internal import Virtio
     unsafe visit(at: offset, count: count, isWritable: true) { piece, length in
       unsafe clinux_copy(piece, from, length)
       unsafe from += length
-    }
-  }
-
-  /// Adds the pieces of a range, which is inside of the buffers.
-  func pieces(at offset: Int, count: Int, isWritable: Bool, into pieces: inout [iovec]) {
-    unsafe visit(at: offset, count: count, isWritable: isWritable) { piece, length in
-      unsafe pieces.append(iovec(iov_base: piece, iov_len: length))
     }
   }
 }

@@ -123,19 +123,29 @@ struct TestBuffers: ~Copyable, BlockBuffers {
     return true
   }
 
-  @unsafe func readablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
-    unsafe TestBuffers.append(readable, offset, count, arena, &pieces)
+  func addReadable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool {
+    TestBuffers.add(readable, offset, count, arena, vectors)
   }
 
-  @unsafe func writablePieces(at offset: Int, count: Int, into pieces: inout [iovec]) -> Bool {
-    unsafe TestBuffers.append(writable, offset, count, arena, &pieces)
+  func addWritable(at offset: Int, count: Int, to vectors: BlockVectors) -> Bool {
+    TestBuffers.add(writable, offset, count, arena, vectors)
   }
 
-  private static func append(
-    _ all: [Piece], _ offset: Int, _ count: Int, _ arena: TestArena, _ pieces: inout [iovec]
+  private static func add(
+    _ all: [Piece], _ offset: Int, _ count: Int, _ arena: TestArena, _ vectors: BlockVectors
   ) -> Bool {
     guard let parts = parts(of: all, from: offset, count: count) else { return false }
-    for part in parts { unsafe pieces.append(iovec(iov_base: arena.pointer(part.offset), iov_len: part.count)) }
+    for part in parts { unsafe vectors.append(arena.pointer(part.offset), length: part.count) }
     return true
+  }
+}
+
+extension BlockVectors {
+  /// Takes over pieces of memory in place of those that it has.
+  func set(_ pieces: [iovec]) {
+    begin()
+    for i in unsafe pieces.indices {
+      if let start = unsafe pieces[i].iov_base { unsafe append(start, length: pieces[i].iov_len) }
+    }
   }
 }
