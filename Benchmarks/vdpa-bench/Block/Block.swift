@@ -13,7 +13,8 @@ struct Block: ParsableCommand {
       Each round starts all back-ends afresh, one after the other and in turns first, on a file in the page cache. The \
       table has the medians over the rounds; a ratio is to the better of qemu-storage-daemon's two ways in the same \
       round, the median over the rounds; "waiting" is the worst share of a measurement in which another program had \
-      the back-end's CPU: beyond some percent, repeat it on an idle machine.
+      the front-end's CPU: beyond some percent, repeat it on an idle machine. (Of the back-end's CPU that cannot be told: \
+      its threads wait for one another there.)
       """)
 
   @Option(help: "How often every load is measured with each back-end.")
@@ -118,10 +119,11 @@ struct Block: ParsableCommand {
     let frontEnd = try BlockFrontEnd(socket: socket, load: row.load, sleeps: sleep)
     // Past the first requests, with caches and branch predictors warm.
     _ = try frontEnd.run(seconds: 0.2)
-    let before = process.schedulingDelay
+    let own = ProcessInfo.processInfo.processIdentifier
+    let before = PeerProcess.schedulingDelay(of: own)
     let outcome = try frontEnd.run(seconds: seconds)
     let disturbance = before.flatMap { before in
-      process.schedulingDelay.map { Double($0 &- before) / 1e9 / seconds }
+      PeerProcess.schedulingDelay(of: own).map { Double($0 &- before) / 1e9 / seconds }
     }
     try frontEnd.stop()
     row.rates[server, default: []].append(outcome.perSecond)

@@ -6,7 +6,7 @@ struct BlockReport: Sendable {
   struct Row: Sendable {
     let load: BlockLoad
     var rates: [BlockServer: [Double]] = [:]
-    /// The worst share of a measurement's time in which other programs had the CPU of the back-end.
+    /// The worst share of a measurement's time in which other programs had the CPU of the front-end.
     var disturbance = 0.0
 
     func median(_ server: BlockServer) -> Double? { rates[server]?.median }
