@@ -1,6 +1,6 @@
 # Short names for what is in scripts/, and for the lab.
 
-.PHONY: demo test bench bench-block instructions fuzz lab lint format
+.PHONY: demo test bench bench-dpdk bench-block latency fairness rings instructions fuzz lab lint format
 
 demo:
 	@scripts/demo
@@ -11,8 +11,21 @@ test:
 bench:
 	@scripts/bench
 
+# make bench-dpdk options='--march-native --ports sink'
+bench-dpdk:
+	@scripts/bench dpdk $(options)
+
 bench-block:
-	@scripts/bench block
+	@scripts/bench block $(options)
+
+latency:
+	@scripts/bench latency $(options)
+
+fairness:
+	@scripts/bench fairness $(options)
+
+rings:
+	@scripts/bench rings $(options)
 
 instructions:
 	@scripts/instructions

@@ -124,6 +124,8 @@ let package = Package(
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
     .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
+    .testTarget(
+      name: "BenchmarkTests", dependencies: ["vdpa-bench", "Peers", "Virtio"], swiftSettings: settings),
     // The whole against DPDK's front-end.
     .testTarget(
       name: "PeerMatrixTests",

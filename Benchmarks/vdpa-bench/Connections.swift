@@ -106,7 +106,7 @@ struct Connections: ParsableCommand {
       textTable([
         ["connections", "set-up ms each", "private KiB each", "descriptors each"],
         [
-          "\(count)", Report.fixed(setUp, 2), each(backEnd.privateMemory, memory, digits: 1),
+          "\(count)", Figure.fixed(setUp, 2), each(backEnd.privateMemory, memory, digits: 1),
           each(backEnd.descriptors, descriptors, digits: 1),
         ],
       ]))
@@ -138,7 +138,7 @@ struct Connections: ParsableCommand {
   }
 
   private func table(_ latencies: [Stall: [Latencies]]) -> String {
-    func median(_ values: [Double]) -> String { values.median.map { Report.fixed($0, 1) } ?? "-" }
+    func median(_ values: [Double]) -> String { values.median.map { Figure.fixed($0, 1) } ?? "-" }
     let idle = latencies[.none] ?? []
     return textTable(
       [["one stalls", "p50 µs", "p99 µs", "max µs", "p99 more, µs", "waiting"]]
@@ -148,7 +148,7 @@ struct Connections: ParsableCommand {
             return ["\(stall)"] + [0.5, 0.99, 1].map { share in median(rounds.map { $0.percentile(share) }) }
               + [
                 stall == .none ? "" : median(more),
-                rounds.map(\.disturbance).median.map(Report.percent) ?? "-",
+                rounds.map(\.disturbance).median.map(Figure.percent) ?? "-",
               ]
           }
         })
@@ -156,6 +156,6 @@ struct Connections: ParsableCommand {
 
   private func each(_ after: Int?, _ before: Int?, digits: Int) -> String {
     guard let after, let before else { return "-" }
-    return Report.fixed(Double(after - before) / Double(count), digits)
+    return Figure.fixed(Double(after - before) / Double(count), digits)
   }
 }

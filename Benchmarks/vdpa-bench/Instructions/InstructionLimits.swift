@@ -24,7 +24,7 @@ struct InstructionLimits: Sendable, Equatable {
       case (let count?, let limit?):
         count <= limit
           ? nil
-          : "\(name): \(Report.fixed(count, 1)) instructions a packet; at most \(Report.fixed(limit, 1)) are allowed"
+          : "\(name): \(Figure.fixed(count, 1)) instructions a packet; at most \(Figure.fixed(limit, 1)) are allowed"
       case (_?, nil): "\(name): there is no limit for it; --update writes one"
       case (nil, _): "\(name): there is a limit for it, but no such case; --update removes it"
       }

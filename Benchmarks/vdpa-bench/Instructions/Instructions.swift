@@ -41,7 +41,7 @@ struct Instructions: ParsableCommand {
     var failures = try InstructionLimits(Data(contentsOf: URL(fileURLWithPath: limits))).violations(by: swift)
     if strict {
       failures += ratios.filter { !$0.isMet }.map {
-        "\($0.name): \(Report.fixed($0.ratio, 2)) times as many instructions; at most \(Report.fixed($0.limit, 2)) are wanted"
+        "\($0.name): \(Figure.fixed($0.ratio, 2)) times as many instructions; at most \(Figure.fixed($0.limit, 2)) are wanted"
       }
     }
     guard failures.isEmpty else {
@@ -56,14 +56,14 @@ struct Instructions: ParsableCommand {
       let (swift, c) = (counts[.swift]?[item.name], counts[.c]?[item.name])
       let ratio = swift.flatMap { swift in c.map { swift / $0 } }
       rows.append(
-        [item.name] + [swift, c].map { $0.map { Report.fixed($0, 1) } ?? "" }
-          + [ratio.map { Report.fixed($0, 2) } ?? ""])
+        [item.name] + [swift, c].map { $0.map { Figure.fixed($0, 1) } ?? "" }
+          + [ratio.map { Figure.fixed($0, 2) } ?? ""])
     }
     let relations =
       [["of instructions", "ratio", "wanted", ""]]
       + ratios.map { ratio in
         [
-          ratio.name, Report.fixed(ratio.ratio, 2), "≤ " + Report.fixed(ratio.limit, 2),
+          ratio.name, Figure.fixed(ratio.ratio, 2), "≤ " + Figure.fixed(ratio.limit, 2),
           ratio.isMet ? "met" : "not met",
         ]
       }

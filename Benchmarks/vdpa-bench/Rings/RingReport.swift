@@ -26,7 +26,7 @@ struct RingReport: Sendable {
       [["rings", "swift ns", "c ns", "c/swift"]]
       + rows.map { row in
         [row.ringCase.name]
-          + ([row.median(.swift), row.median(.c), row.ratio]).map { $0.map { Report.fixed($0, 2) } ?? "-" }
+          + ([row.median(.swift), row.median(.c), row.ratio]).map { $0.map { Figure.fixed($0, 2) } ?? "-" }
       }
     return textTable(rows) + "\ncompiled for " + (isNative ? "this machine (-march=native)" : "any machine of its kind")
   }

@@ -7,10 +7,10 @@ struct Measurement: Sendable {
   let queues: Int
   let queueSize: Int
   let bursts: Int
-  let packed: Bool
   let backEndCPU: Int
   let frontEndCPU: Int
-  let vdpad: String
+  /// The programs of this project's daemon.
+  let daemons: [BackEndKind: String]
   let logs: String?
 
   /// The outcome of one measurement.
@@ -18,26 +18,33 @@ struct Measurement: Sendable {
     let packetsPerSecond: Double
     /// Where the front-end's memory came from.
     let memory: PeerMemory
+    /// The functions that its driver has chosen.
+    let driver: DriverPath
     /// The share of the time in which either end was ready to run and another program had its CPU.
     let disturbance: Double?
   }
 
-  func run(_ kind: BackEndKind, port: Port, size: Int, round: Int) throws -> Outcome {
+  func run(_ kind: BackEndKind, _ plan: CellPlan, round: Int) throws -> Outcome {
     let scratch = try ScratchDirectory("bench")
     let socket = scratch.file("sock")
-    let log = logs.map { "\($0)/\(port)-\(size)-\(round + 1)-\(kind)" }
-    let (backEnd, end) = try start(kind, port: port, size: size, socket: socket, log: log)
+    let log = logs.map { logs in
+      let name = plan.name.replacing(",", with: "").replacing(" ", with: "-")
+      return "\(logs)/\(name)-\(round + 1)-\(kind.rawValue)"
+    }
+    let (backEnd, end) = try start(kind, port: plan.port, size: plan.bytes, socket: socket, log: log)
     defer { end() }
-    var options = Testpmd.FrontEnd.Options(queues: queues, packetLength: size)
+    var options = Testpmd.FrontEnd.Options(queues: queues, packetLength: plan.bytes)
     options.queueSize = queueSize
-    options.packed = packed
+    options.packed = plan.format == .packed
+    options.mrgRxbuf = plan.isMergeable
+    options.inOrder = plan.isInOrder
     options.cpu = frontEndCPU
     // Both rings of every pair filled, and what the threads keep for themselves.
     options.mbufs = max(8192, 4 * queues * queueSize)
     options.logFile = log.map { $0 + "-frontend.log" }
     let frontEnd = try Testpmd.FrontEnd(socketPath: socket, options: options)
     defer { frontEnd.quit() }
-    switch port {
+    switch plan.port {
     case .loopback:
       try frontEnd.setForward(.io)
       try frontEnd.startTxFirst(bursts: bursts)
@@ -51,16 +58,19 @@ struct Measurement: Sendable {
     // Past the first bursts, with caches and branch predictors warm.
     Thread.sleep(forTimeInterval: 0.3)
     let processes = [backEnd, frontEnd.session.process]
-    let before = processes.map(\.schedulingDelay)
-    let rate = try frontEnd.rate(port == .sink ? .sent : .received, seconds: seconds)
+    let (before, start) = (processes.map(\.schedulingDelay), ContinuousClock.now)
+    let rate = try frontEnd.rate(plan.port == .sink ? .sent : .received, seconds: seconds)
     guard rate > 0 else {
-      throw PeerError(.invalidRun, "no packet moved: \(kind), \(port), \(size) bytes")
+      throw PeerError(.invalidRun, "no packet moved: \(kind), \(plan.name)")
     }
+    let elapsed = (ContinuousClock.now - start) / .nanoseconds(1)
     // The worse of the two ends: their sum would count the same intruder twice.
     let disturbance = zip(before, processes).compactMap { before, process in
-      before.flatMap { before in process.schedulingDelay.map { Double($0 &- before) / 1e9 / seconds } }
+      before.flatMap { before in process.schedulingDelay.map { Double($0 &- before) / elapsed } }
     }.max()
-    return Outcome(packetsPerSecond: rate, memory: frontEnd.session.memory, disturbance: disturbance)
+    return Outcome(
+      packetsPerSecond: rate, memory: frontEnd.session.memory, driver: try frontEnd.driverPath(),
+      disturbance: disturbance)
   }
 
   /// Starts the back-end; returns it and what ends it.
@@ -79,9 +89,9 @@ struct Measurement: Sendable {
       let backEnd = try Testpmd.BackEnd(
         socketPath: socket, port: backEndPort, queues: queues, cpu: backEndCPU, logFile: logFile)
       return (backEnd.session.process, { backEnd.quit() })
-    case .vdpad:
+    case .vdpad, .native:
       let process = try PeerProcess(
-        vdpad,
+        daemons[kind] ?? "",
         [
           "serve", "--type", "net", "--socket-path", socket, "--port", port == .source ? "source=\(size)" : "\(port)",
           "--poll", "--cpu", "\(backEndCPU)", "--queues", "\(queues)",
