@@ -1,9 +1,10 @@
+import Peers
 import Testing
 
 @testable import vdpa_bench
 
 @Suite struct CellPlanTests {
-  @Test("The full comparison has every combination of the table once: 12 cells in one direction, 36 of loopback")
+  @Test("The full comparison has every combination of the table once: 12 cells one way, 24 of loopback")
   func full() {
     let plans = CellPlan.all(
       ports: Port.allCases, formats: [.split, .packed], sizes: [64, 512, 1518], mergeable: [true, false],
