@@ -11,13 +11,15 @@ enum CountedCase: Sendable {
     let rings = RingCase.all(
       formats: [.split, .packed], directions: RingCase.Direction.allCases, bytes: [64], size: 256, regions: [1, 509],
       mergeable: [true, false])
+    let pooled = RingLayout.Format.allCases.map { RingCase(format: $0, isPooled: true) }
     let datapath = Port.allCases.flatMap { port in
       [
         DatapathCase(port: port), DatapathCase(port: port, format: .packed), DatapathCase(port: port, pairs: 64),
         DatapathCase(port: port, regions: 509),
       ]
     }
-    return rings.flatMap { ringCase in RingSide.allCases.map { .rings(ringCase, $0) } } + datapath.map { .datapath($0) }
+    return rings.flatMap { ringCase in RingSide.allCases.map { .rings(ringCase, $0) } }
+      + pooled.map { .rings($0, .swift) } + datapath.map { .datapath($0) }
   }()
 
   /// What it is called, with either code.

@@ -20,6 +20,9 @@ struct RingCase: Sendable, Hashable {
   var regions = 1
   /// Whether a packet may fill several buffers; none has to.
   var isMergeable = true
+  /// Whether the Swift code's packets are in buffers of a pool, which they go back to after each burst, and not in an arena
+  /// of the burst's own. The C code has an arena.
+  var isPooled = false
 
   /// The header with `num_buffers`, which all drivers of today use.
   static let headerLength = 12
@@ -48,5 +51,6 @@ struct RingCase: Sendable, Hashable {
   var name: String {
     "\(format) \(direction) \(bytes) B" + (size == 256 ? "" : ", ring of \(size)")
       + (regions == 1 ? "" : ", \(regions) regions") + (direction == .dequeue || isMergeable ? "" : ", not mergeable")
+      + (isPooled ? ", pool" : "")
   }
 }

@@ -37,7 +37,7 @@ struct RingMeasurement {
     ring.restart()
     switch side {
     case .swift:
-      var device = SwiftDevice(ground)
+      var device = try SwiftDevice(ground)
       try run { countedTurn(&device) }
     case .c:
       var device = try CDevice(ground)
@@ -65,7 +65,7 @@ struct RingMeasurement {
     }
     switch side {
     case .swift:
-      var device = SwiftDevice(ground)
+      var device = try SwiftDevice(ground)
       try run({ device.turn() }, { countedTurn(&device) })
     case .c:
       var device = try CDevice(ground)
@@ -121,7 +121,7 @@ struct RingMeasurement {
     }
     switch side {
     case .swift:
-      var device = SwiftDevice(ground)
+      var device = try SwiftDevice(ground)
       try run({ device.turn() }, { device.byte($0, of: $1) })
     case .c:
       var device = try CDevice(ground)

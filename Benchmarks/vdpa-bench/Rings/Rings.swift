@@ -41,6 +41,9 @@ struct Rings: ParsableCommand {
     transform: { try list($0) { ["on": true, "off": false][$0] } })
   var mergeable = [true]
 
+  @Flag(help: "Packets of the Swift code are in a pool's buffers; those of the C code are in an arena all the same.")
+  var pool = false
+
   @Option(help: "How often each code is measured.")
   var rounds = 41
 
@@ -76,8 +79,9 @@ struct Rings: ParsableCommand {
   }
 
   func run() throws {
-    let cases = RingCase.all(
+    var cases = RingCase.all(
       formats: formats, directions: direction, bytes: bytes, size: size, regions: regions, mergeable: mergeable)
+    for i in cases.indices { cases[i].isPooled = pool }
     if let only {
       for ringCase in cases { try RingMeasurement(ringCase, laps: laps).count(only, bursts: bursts) }
       return

@@ -6,12 +6,13 @@ struct SwiftDevice {
   private let direction: RingCase.Direction
   private let isMergeable: Bool
   private var ring: DeviceRing
-  let burst = PacketBurst()
+  private let burst: PacketBurst
 
   /// Serves the first ring.
-  init(_ ground: RingGround) {
+  init(_ ground: RingGround) throws {
     memory = ground.memory
     let (ringCase, ringMemory) = (ground.rings[0].ringCase, ground.rings[0].ringMemory)
+    burst = ringCase.isPooled ? PacketBurst(try PacketPool(count: 4096)) : PacketBurst()
     direction = ringCase.direction
     isMergeable = ringCase.isMergeable
     let start = ringMemory.start
