@@ -125,7 +125,8 @@ let package = Package(
     .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
     .testTarget(
-      name: "BenchmarkTests", dependencies: ["vdpa-bench", "Peers", "Virtio"], swiftSettings: settings),
+      name: "BenchmarkTests", dependencies: ["CRingLoop", "vdpa-bench", "Peers", "VDPA", "Virtio"],
+      swiftSettings: settings),
     // The whole against DPDK's front-end.
     .testTarget(
       name: "PeerMatrixTests",
