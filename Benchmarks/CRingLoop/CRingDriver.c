@@ -65,25 +65,35 @@ void cring_driver_offer(struct cring_driver *driver, uint32_t count) {
   release16(driver->avail + 2, driver->next_avail);
 }
 
+// What the device says at the next position: of which buffer, and how many bytes. False when it has said nothing.
+static bool used_entry(const struct cring_driver *driver, uint32_t *id, uint32_t *length) {
+  const uint16_t position = driver->next_used;
+  if (driver->is_packed) {
+    const uint64_t high = acquire64(driver->descriptors + 16 * (size_t)(position & 0x7fff) + 8);
+    const uint16_t flags = (uint16_t)(high >> 48);
+    if ((flags & (AVAIL | USED)) != (position & WRAP ? AVAIL | USED : 0)) return false;
+    *id = (uint16_t)(high >> 32);
+    *length = flags & WRITE ? (uint32_t)high : 0;
+    return true;
+  }
+  if (acquire16(driver->used + 2) == position) return false;
+  const uint64_t entry = load64(driver->used + 4 + 8 * (size_t)(position & (driver->size - 1)));
+  *id = (uint32_t)entry;
+  *length = (uint32_t)(entry >> 32);
+  return true;
+}
+
 bool cring_driver_collect(struct cring_driver *driver, uint32_t count, uint32_t length) {
-  for (uint32_t i = 0; i < count; i++) {
-    if (driver->is_packed) {
-      const uint16_t position = driver->next_used;
-      const uint32_t index = position & 0x7fffu;
-      const uint64_t high = acquire64(driver->descriptors + 16 * (size_t)index + 8);
-      const uint16_t flags = (uint16_t)(high >> 48);
-      if ((flags & (AVAIL | USED)) != (position & WRAP ? AVAIL | USED : 0)) return false;
-      if ((uint16_t)(high >> 32) != index || (uint32_t)high != length) return false;
-      if (!(flags & WRITE) != (length == 0)) return false;
-      driver->next_used = behind(driver, position);
-    } else {
-      if ((uint16_t)(acquire16(driver->used + 2) - driver->next_used) == 0) return false;
-      const uint32_t index = driver->next_used & (driver->size - 1);
-      const uint64_t entry = (uint64_t)load16(driver->used + 4 + 8 * (size_t)index) |
-                             (uint64_t)load16(driver->used + 8 + 8 * (size_t)index) << 32;
-      if (entry != (index | (uint64_t)(length & 0xffff) << 32)) return false;
-      driver->next_used++;
-    }
+  while (count > 0) {
+    uint32_t id, written;
+    if (!used_entry(driver, &id, &written) || id >= driver->size || written != length) return false;
+    // Buffers are known by their place in the ring, in which they are offered.
+    const uint32_t expected = driver->is_packed ? driver->next_used & 0x7fffu : driver->next_used & (driver->size - 1);
+    const uint32_t batch = (id >= expected ? id - expected : id + driver->size - expected) + 1;
+    if ((batch > 1 && !driver->is_in_order) || batch > count) return false;
+    for (uint32_t i = 0; i < batch; i++)
+      driver->next_used = driver->is_packed ? behind(driver, driver->next_used) : (uint16_t)(driver->next_used + 1);
+    count -= batch;
   }
   return true;
 }

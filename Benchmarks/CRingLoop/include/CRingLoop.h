@@ -124,6 +124,8 @@ struct cring_driver {
   uint8_t *descriptors, *avail, *used;
   uint32_t size;
   bool is_packed, is_writable;
+  /// Whether the device may say of several buffers at once that it is done with them (VIRTIO_F_IN_ORDER).
+  bool is_in_order;
   const struct cring_place *places;
   uint16_t next_avail, next_used;
 };
@@ -134,7 +136,8 @@ void cring_driver_init(
     void *used, const struct cring_place *places);
 /// Makes `count` buffers available at once.
 void cring_driver_offer(struct cring_driver *driver, uint32_t count);
-/// Takes `count` buffers back; false unless each has come back in its turn with that many bytes written.
+/// Takes `count` buffers back; false unless each has come back in its turn with that many bytes written. Of buffers that
+/// the last one of a batch stands for nobody says how many those are.
 bool cring_driver_collect(struct cring_driver *driver, uint32_t count, uint32_t length);
 
 /// Nothing but a place that callgrind can be told of.

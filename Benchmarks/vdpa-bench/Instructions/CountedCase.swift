@@ -15,7 +15,8 @@ enum CountedCase: Sendable {
     let datapath = Port.allCases.flatMap { port in
       [
         DatapathCase(port: port), DatapathCase(port: port, format: .packed), DatapathCase(port: port, pairs: 64),
-        DatapathCase(port: port, regions: 509),
+        DatapathCase(port: port, regions: 509), DatapathCase(port: port, isInOrder: true),
+        DatapathCase(port: port, format: .packed, isInOrder: true),
       ]
     }
     return rings.flatMap { ringCase in RingSide.allCases.map { .rings(ringCase, $0) } }

@@ -11,11 +11,14 @@ struct DatapathCase: Sendable {
   var pairs = 1
   /// Regions of guest memory, of which each packet is in another one than that before.
   var regions = 1
+  /// Whether the guest takes one used entry for several buffers (`VIRTIO_F_IN_ORDER`).
+  var isInOrder = false
 
   /// `loopback split 64 B, 64 pairs`
   var name: String {
     "\(port) \(format) \(bytes) B" + (pairs == 1 ? "" : ", \(pairs) pairs")
       + (regions == 1 ? "" : ", \(regions) regions")
+      + (isInOrder ? ", in order" : "")
   }
 
   /// Descriptors a ring.
@@ -27,11 +30,14 @@ struct DatapathCase: Sendable {
   /// - Returns: How many packets were counted.
   func count(laps: Int) throws -> Int {
     func ringCase(_ direction: RingCase.Direction) -> RingCase {
-      RingCase(format: format, direction: direction, bytes: bytes, size: DatapathCase.size, regions: regions)
+      RingCase(
+        format: format, direction: direction, bytes: bytes, size: DatapathCase.size, regions: regions,
+        isInOrder: isInOrder)
     }
     let ground = try RingGround((0..<pairs).flatMap { _ in [ringCase(.enqueue), ringCase(.dequeue)] })
     var features: Features = [.version1, .netMergeableBuffers, .indirectDescriptors]
     if format == .packed { features.insert(.packedRing) }
+    if isInOrder { features.insert(.inOrder) }
     let turns = try PairTurns(
       port == .source ? .source(length: bytes) : try PortConfiguration(parsing: "\(port)"), features: features,
       memory: ground.memory, vrings: ground.rings.enumerated().map { $1.description(index: $0) })

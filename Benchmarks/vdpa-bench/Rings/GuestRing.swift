@@ -74,6 +74,7 @@ import Virtio
     unsafe cring_driver_init(
       &driver, UInt32(ringCase.size), isPacked, ringCase.direction == .enqueue, parts.descriptors, parts.avail,
       parts.used, places.baseAddress)
+    unsafe driver.is_in_order = ringCase.isInOrder
   }
 
   /// A device in C at the ring's start.

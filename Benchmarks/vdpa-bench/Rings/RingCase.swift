@@ -23,6 +23,8 @@ struct RingCase: Sendable, Hashable {
   /// Whether the Swift code's packets are in buffers of a pool, which they go back to after each burst, and not in an arena
   /// of the burst's own. The C code has an arena.
   var isPooled = false
+  /// Whether one used entry may stand for several buffers (`VIRTIO_F_IN_ORDER`); for whole datapaths.
+  var isInOrder = false
 
   /// The header with `num_buffers`, which all drivers of today use.
   static let headerLength = 12
