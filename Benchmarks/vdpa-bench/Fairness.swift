@@ -101,8 +101,8 @@ struct Fairness: ParsableCommand {
         + Case.allCases.map { which in
           let median = figures[which]?.median
           return [
-            name(which), instructions ? median.map { Report.fixed($0, 1) } ?? "-" : Report.mega(median),
-            ratio(which, figures).map { Report.fixed($0, 3) } ?? "-",
+            name(which), instructions ? median.map { Figure.fixed($0, 1) } ?? "-" : Figure.mega(median),
+            ratio(which, figures).map { Figure.fixed($0, 3) } ?? "-",
           ]
         })
   }

@@ -33,7 +33,7 @@ struct Latencies: Sendable {
         // What is there is seen.
         let bar = count == 0 ? 0 : max(1, (count * width + highest / 2) / highest)
         let padded = String(repeating: "█", count: bar) + String(repeating: " ", count: width - bar)
-        return ["", "from \(Report.fixed(pow(10, Double(index) / 5) / 1000, 1)) µs", "\(count)", padded]
+        return ["", "from \(Figure.fixed(pow(10, Double(index) / 5) / 1000, 1)) µs", "\(count)", padded]
       })
   }
 }

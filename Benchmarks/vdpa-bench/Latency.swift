@@ -133,9 +133,9 @@ struct Latency: ParsableCommand {
       [["mode"] + Latency.shares.map { "\($0.0) µs" } + ["idle CPU", "waiting"]]
         + modes.compactMap { mode in
           outcomes[mode].map { outcome in
-            [mode] + Latency.shares.map { Report.fixed(outcome.latencies.percentile($0.1), 1) } + [
-              outcome.idleShares.median.map { Report.fixed($0 * 100, 2) + " %" } ?? "-",
-              outcome.disturbances.median.map(Report.percent) ?? "-",
+            [mode] + Latency.shares.map { Figure.fixed(outcome.latencies.percentile($0.1), 1) } + [
+              outcome.idleShares.median.map { Figure.fixed($0 * 100, 2) + " %" } ?? "-",
+              outcome.disturbances.median.map(Figure.percent) ?? "-",
             ]
           }
         })

@@ -130,8 +130,8 @@ struct Block: ParsableCommand {
     row.disturbance = max(row.disturbance, disturbance ?? 0)
     note(
       "\(row.load.order) \(row.load.direction), round \(round + 1) of \(rounds), \(server): "
-        + "\(Report.fixed(outcome.perSecond / 1000, 1)) k/s, \(outcome.kicks) kicks, \(outcome.calls) calls"
-        + (disturbance.map { ", \(Report.percent($0)) waiting for a CPU" } ?? ""))
+        + "\(Figure.fixed(outcome.perSecond / 1000, 1)) k/s, \(outcome.kicks) kicks, \(outcome.calls) calls"
+        + (disturbance.map { ", \(Figure.percent($0)) waiting for a CPU" } ?? ""))
   }
 
   /// A file without holes, all of it in the page cache.

@@ -33,8 +33,8 @@ struct BlockReport: Sendable {
     for row in rows {
       lines.append(
         ["\(row.load.order) \(row.load.direction) \(row.load.length) B x \(row.load.depth)"]
-          + servers.map { row.median($0).map { Report.fixed($0 / 1000, 1) } ?? "-" }
-          + own.map { row.ratio($0).map { Report.fixed($0, 2) } ?? "-" } + [Report.percent(row.disturbance)])
+          + servers.map { row.median($0).map { Figure.fixed($0 / 1000, 1) } ?? "-" }
+          + own.map { row.ratio($0).map { Figure.fixed($0, 2) } ?? "-" } + [Figure.percent(row.disturbance)])
     }
     return textTable(lines)
   }
