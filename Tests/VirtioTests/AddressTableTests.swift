@@ -41,7 +41,8 @@ import Testing
                 places[i].size - (address &- places[i].start) >= UInt64(length)
                   && (i % 3 == 0 || (i % 3 == 1) == (access == .read))
               } ?? false
-            #expect(unsafe (host != nil) == isWhole)
+            let isFound = unsafe host != nil
+            #expect(isFound == isWhole)
             if let wanted, let host = unsafe host {
               let offset = unsafe UInt(bitPattern: host) &- UInt(0x1000 + wanted)
               #expect(UInt64(offset) == address &- places[wanted].start)

@@ -31,6 +31,7 @@ extension DeviceRing {
     burst.setHeaderLength(headerLength)
     let wanted = min(limit, PacketBurst.capacity &- burst.count)
     let longest = burst.limit(headerLength: headerLength)
+    burst.prepareIntake(wanted)
     var position = nextAvail
     var announced = 0
     var taken = 0
@@ -39,7 +40,6 @@ extension DeviceRing {
       if announced == 0 {
         announced = self.announced(area, from: position)
         guard announced > 0 else { break }
-        if taken == 0 { burst.prepareIntake(min(announced, wanted)) }
       }
       let run = takeRun(
         area, from: &position, most: A.isSequential ? wanted &- taken : min(wanted &- taken, announced), into: burst,

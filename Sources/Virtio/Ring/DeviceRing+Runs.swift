@@ -81,7 +81,6 @@ extension DeviceRing {
       unsafe clinux_prefetch(host)
       unsafe clinux_prefetch_to_write(host + headerLength)
       unsafe run.deliver(given, to: host, headerLength: headerLength)
-      unsafe notes.note(host, length: length)
       used.writeUsed(
         given, id: chain.id, length: UInt32(truncatingIfNeeded: length), isFirst: pending &+ given == 0)
       given &+= 1
@@ -92,6 +91,8 @@ extension DeviceRing {
     nextUsed = area.advance(nextUsed, steps: given)
     nextAvail = area.advance(nextAvail, steps: given)
     burst.give(first: first, count: given, headerLength: headerLength)
+    // After it was written: whoever copies what is noted may do so at once.
+    for i in 0..<given { run[i].note(in: notes) }
     return given
   }
 }

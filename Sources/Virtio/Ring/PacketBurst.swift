@@ -80,7 +80,7 @@ internal import CLinux
     @inlinable package var headerLength: Int { Int(truncatingIfNeeded: fate &>> 16 & 0xff) }
     mutating func setHeaderLength(_ length: Int) { fate = fate & 0xff00_ffff | Slot.fate(headerLength: length) }
     /// What has become of it.
-    package var outcome: Outcome {
+    @inlinable package var outcome: Outcome {
       get { Outcome(rawValue: UInt8(truncatingIfNeeded: fate &>> 24)) ?? .pending }
       set { fate = fate & 0x00ff_ffff | UInt32(newValue.rawValue) &<< 24 }
     }
@@ -97,7 +97,12 @@ internal import CLinux
       unsafe self.host = host
       fate = Slot.fate(headerLength: headerLength) | 1 | UInt32(Outcome.delivered.rawValue) &<< 24
     }
-    /// Unless it is oversized, of which the outcome has no other bit.
+    /// Notes that it was written to guest memory.
+    @inline(__always) func note(in notes: some WriteNotes) {
+      if let host = unsafe host { unsafe notes.note(host, length: length) }
+    }
+
+    /// Forgets what has become of it, unless it is oversized.
     @inline(__always) mutating func setPending() { fate &= 0x00ff_ffff | UInt32(Outcome.oversized.rawValue) &<< 24 }
     @inline(__always) var isOversized: Bool { fate &>> 24 == UInt32(Outcome.oversized.rawValue) }
   }
@@ -105,15 +110,15 @@ internal import CLinux
   /// What has become of a packet.
   @usableFromInline package enum Outcome: UInt8 {
     /// It is in the arena.
-    case pending
-    /// It was longer than the arena takes and was not copied; it has no place there.
-    case oversized
+    case pending = 0
     /// It was written into buffers of the guest.
-    case delivered
+    case delivered = 1
     /// It does not fit into the buffers that this guest gives, however many it gives.
-    case undeliverable
+    case undeliverable = 2
     /// Its header contradicts it, or what was negotiated.
-    case invalid
+    case invalid = 3
+    /// It was longer than the arena takes and was not copied; it has no place there. Nothing else has this bit.
+    case oversized = 4
   }
 
   /// The most packets in a burst.
