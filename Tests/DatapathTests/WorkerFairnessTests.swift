@@ -103,7 +103,8 @@ struct WorkerFairnessTests {
     wait { turns.all.count > 100_000 }
     let all = turns.all
     let ofBusy = all.count { $0 == 0 }
-    #expect(ofBusy * (ClientSchedule.mostLooks + 1) >= all.count)
+    // What was seen may begin and end in the middle of a round.
+    #expect((ofBusy + 1) * (ClientSchedule.mostLooks + 1) >= all.count)
     // None of them is forgotten.
     #expect(Set(all).count == 64)
   }

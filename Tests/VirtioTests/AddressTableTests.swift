@@ -41,12 +41,9 @@ import Testing
                 places[i].size - (address &- places[i].start) >= UInt64(length)
                   && (i % 3 == 0 || (i % 3 == 1) == (access == .read))
               } ?? false
-            let isFound = unsafe host != nil
-            #expect(isFound == isWhole)
-            if let wanted, let host = unsafe host {
-              let offset = unsafe UInt(bitPattern: host) &- UInt(0x1000 + wanted)
-              #expect(UInt64(offset) == address &- places[wanted].start)
-            }
+            let offset = unsafe host.map { UInt64(UInt(bitPattern: $0) &- UInt(0x1000 + (wanted ?? 0))) }
+            #expect((offset != nil) == isWhole)
+            if let wanted, let offset { #expect(offset == address &- places[wanted].start) }
           }
         }
       }

@@ -232,4 +232,23 @@ import Testing
       }
     }
   }
+
+  /// Packets that end where the arena of a burst ends, or one line before or behind: nothing is written outside, and nothing
+  /// that a guest may send stops the process.
+  @Test(arguments: RingLayout.Format.allCases) func packetsAtTheEndOfTheArena(_ format: RingLayout.Format) throws {
+    let memory = try TestMemory([TestMemory.Place(start: 0x1_0000, size: 1 << 20)])
+    let longest = UInt32(PacketBurst.maxLength)
+    for third in stride(from: UInt32(64), through: longest, by: 64) {
+      let raw = RawRing.fresh(memory, RingCase(format: format, size: 16), start: format.start)
+      var driver = RawDriver(raw)
+      var device = try raw.device(memory)
+      for length in [longest, longest, third, longest, longest] {
+        driver.add([.init(address: 0x2_0000, length: length)])
+      }
+      let burst = PacketBurst()
+      let taken = device.dequeueBurst(into: burst, limit: 32, memory: memory.view, headerLength: 12)
+      try #require((3...4).contains(taken) && device.fault == .none, "\(third) bytes: \(taken)")
+      for i in 0..<taken { try #require(burst[i].start + burst[i].length <= burst.arenaLength) }
+    }
+  }
 }

@@ -13,6 +13,14 @@ struct BlockOperation: Sendable {
     case zeroRange
     /// Tells a block device that a range is not needed any more.
     case discard
+
+    /// Whether it mostly is done by the memory of the system, and not by a disk.
+    var isQuick: Bool {
+      switch self {
+      case .read, .write: true
+      case .durableWrite, .sync, .punchHole, .zeroRange, .discard: false
+      }
+    }
   }
 
   var kind: Kind

@@ -53,6 +53,7 @@ final class BlockThreads: Sendable {
           }
           let isMore =
             isBatched && state.next < state.jobs.count && state.jobs[state.next].completions === job.completions
+            && state.jobs[state.next].operation.kind.isQuick
           return (job, isMore, false)
         }
         if let job {

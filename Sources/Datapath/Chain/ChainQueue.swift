@@ -100,7 +100,8 @@ final class ChainQueue: WorkerClient {
 
   /// Has the device tell of what has finished, or do without, once a change.
   @inline(__always) private func wantWakeups(_ wanted: Bool, _ state: inout State) {
-    guard state.areWakeupsWanted != wanted else { return }
+    // A queue that is stopped may be gone in the device.
+    guard state.vring != nil, state.areWakeupsWanted != wanted else { return }
     device.wantWakeups(wanted, queue: index)
     state.areWakeupsWanted = wanted
   }
@@ -230,11 +231,6 @@ final class ChainQueue: WorkerClient {
       try place.watch(wakeup, of: self, source: ChainQueue.deviceSource)
     }
     if let kick { try place.watch(kick, of: self, source: ChainQueue.kickSource) }
-  }
-
-  /// Whether the ring is served.
-  var isRunning: Bool {
-    get throws { try ownership.exclusively(name) { $0.vring != nil } }
   }
 
   /// Serves a ring from now on.

@@ -152,6 +152,8 @@ extension NetPair: NetPairServer {
   // A port with a network behind it sends the frame there; elsewhere it goes where what the guest sends goes, and a loopback
   // does not tell the guest of itself.
   func announce(_ frame: [UInt8]) throws {
+    // A worker that met the pair meanwhile has passed it over.
+    defer { place.nudge() }
     try transmit.change { _ in transmit.counters.addAnnouncement(frame) }
     try port.exclusively(name) { $0.announce(frame) }
   }

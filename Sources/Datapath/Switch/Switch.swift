@@ -146,8 +146,9 @@ final class Switch: Sendable {
   func plan(
     _ burst: PacketBurst, _ packets: NetTranslation.Packets, from id: Int, into routes: inout [SwitchRoute]
   ) -> Plan {
-    let now = clock()
     return state.withLock { state in
+      // Under the lock, so that nobody finds what somebody else has learned to be of a time that is still to come.
+      let now = clock()
       if state.lastSweep != now {
         state.lastSweep = now
         state.table.sweep(now: now)

@@ -28,7 +28,7 @@ extension Worker {
 
   /// How many pauses a lap around the clients is followed by in which there was nothing to do. A pause leaves the core's
   /// resources, and on a shared core the front-end's lines, to the other side. An adaptive worker doubles them up to the most.
-  private static var fewestPauses: Int { 16 }
+  private static var fewestPauses: Int { 32 }
   private static var mostPauses: Int { 128 }
   /// How long others may wait to be noticed in event mode while somebody is never idle, in microseconds.
   private static var askingTime: UInt64 { 10 }
@@ -204,6 +204,7 @@ extension Worker {
   private func sleep(_ own: inout Own, milliseconds: CInt) {
     current.store(0, ordering: .relaxed)
     markIdle(&own)
+    counters.beginSleep()
     takeEvents(&own, milliseconds: milliseconds)
     markAsleep(&own)
     own.asked = own.marked

@@ -32,9 +32,9 @@ final class WorkerCounters: Sendable {
   /// Nothing was found in that time.
   @inline(__always) func addIdle(_ cycles: UInt64) { add(cycles, to: rawIdle) }
 
-  /// The thread slept in that time, once.
-  func addAsleep(_ cycles: UInt64) {
-    add(1, to: rawSleeps)
-    add(cycles, to: rawAsleep)
-  }
+  /// Counts a sleep when it begins: nobody else knows when it ends.
+  func beginSleep() { add(1, to: rawSleeps) }
+
+  /// The thread slept in that time.
+  func addAsleep(_ cycles: UInt64) { add(cycles, to: rawAsleep) }
 }

@@ -123,7 +123,16 @@ final class WorkerHome: Sendable {
     } catch {
       // There is room again for what the other one has watched before.
       depart(client)
-      try worker.settle()
+      do {
+        try worker.settle()
+      } catch {
+        // The new one may be in a turn of it still, so nobody else serves it before a later move has found it left.
+        state.withLock { state in
+          state.worker = old
+          state.isMoving = false
+        }
+        throw error
+      }
       try arrive(client, at: old)
       throw error
     }

@@ -24,7 +24,8 @@ struct ArenaPlaces: PacketPlaces {
   }
   @inline(__always) func keep(in burst: PacketBurst) {
     let next = Int(line) &* PacketPool.line
-    precondition(next <= burst.arenaLength)
+    // Behind the last packet is the room for a header that finds no place any more.
+    precondition(next <= burst.arenaLength + PacketBurst.lead)
     unsafe burst.state.pointee.next = next
   }
 }
