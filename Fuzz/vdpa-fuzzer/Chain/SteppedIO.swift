@@ -6,6 +6,7 @@ internal import VDPA
 /// A disk in memory, whose operations end when an input says, in what order, and with what result.
 @safe final class SteppedIO: BlockIO, @unchecked Sendable {
   let depth = 4
+  var underWay: Int { pending.count }
   let wakeup: OwnedFD
   let isReadOnly: Bool
 
@@ -55,6 +56,9 @@ internal import VDPA
   }
 
   func submit() -> Bool { !refuses }
+
+  /// An input says when anybody looks.
+  func wantWakeups(_ wanted: Bool) {}
 
   func reap(_ body: (BlockCompletion) -> Void) -> Int {
     var count = 0

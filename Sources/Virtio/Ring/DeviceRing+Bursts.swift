@@ -115,9 +115,14 @@ extension DeviceRing {
     let packets = burst.packets(from: first, count: count)
     if isInOrder && count > 1 {
       // The last one of a batch stands for all of them (virtio 1.2, §2.7.9 and §2.8.8).
-      var descriptors = 0
-      if A.isSequential { for i in 0..<count { descriptors &+= Int(packets[i].descriptors) } }
-      use(area, id: packets[count &- 1].id, length: 0, chains: count, descriptors: descriptors)
+      if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
+      area.writeUsed(at: nextUsed, id: packets[count &- 1].id, length: 0, isFirst: unpublished == 0)
+      // Of chains that a driver changes meanwhile there may be more descriptors than the ring has.
+      for i in 0..<count {
+        let descriptors = Int(packets[i].descriptors)
+        nextUsed = area.advance(nextUsed, by: descriptors)
+        unpublished &+= A.isSequential ? descriptors : 1
+      }
     } else {
       guard count > 0 else { return }
       var used = area.stretch(from: nextUsed)

@@ -51,8 +51,9 @@ package struct DeviceRing {
   /// - Parameter features: What was negotiated; indirect tables and event indices are used if they are in there.
   package init(_ memory: RingMemory, features: Features, nextAvail: UInt16, nextUsed: UInt16) {
     self.memory = memory
-    self.nextAvail = nextAvail
-    self.nextUsed = nextUsed
+    // One that no ring of this size has stands for its beginning from here on.
+    self.nextAvail = memory.position(nextAvail)
+    self.nextUsed = memory.position(nextUsed)
     hasIndirect = features.contains(.indirectDescriptors)
     hasEventIndex = features.contains(.eventIndex)
     isInOrder = features.contains(.inOrder)
@@ -142,18 +143,12 @@ package struct DeviceRing {
   // MARK: Returning chains
 
   /// Writes that a chain was used; announced by ``publish(_:)``.
-  ///
-  /// - Parameters:
-  ///   - chains: How many it stands for, with how many descriptors.
-  @inline(__always) mutating func use<A: RingArea>(
-    _ area: A, id: UInt16, length: UInt32, chains: Int = 1, descriptors: Int
-  ) {
+  @inline(__always) mutating func use<A: RingArea>(_ area: A, id: UInt16, length: UInt32, descriptors: Int) {
     let isFirst = unpublished == 0
     if isFirst { firstUnpublished = (nextUsed, length) }
     area.writeUsed(at: nextUsed, id: id, length: length, isFirst: isFirst)
-    let steps = A.isSequential ? descriptors : chains
-    nextUsed = area.advance(nextUsed, steps: steps)
-    unpublished &+= steps
+    nextUsed = area.advance(nextUsed, by: descriptors)
+    unpublished &+= A.isSequential ? descriptors : 1
   }
 
   @inline(__always) mutating func publish<A: RingArea>(_ area: A) {

@@ -42,4 +42,12 @@ package enum RingMemory {
     case .packed: RingLayout.Format.packed.start
     }
   }
+
+  /// A position as one that the ring has.
+  func position(_ position: UInt16) -> UInt16 {
+    switch self {
+    case .split: position
+    case .packed(let area): area.advance(position, by: 0)
+    }
+  }
 }
