@@ -117,11 +117,16 @@ extension DeviceRing {
       // The last one of a batch stands for all of them (virtio 1.2, §2.7.9 and §2.8.8).
       if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
       area.writeUsed(at: nextUsed, id: packets[count &- 1].id, length: 0, isFirst: unpublished == 0)
-      // Of chains that a driver changes meanwhile there may be more descriptors than the ring has.
-      for i in 0..<count {
-        let descriptors = Int(packets[i].descriptors)
-        nextUsed = area.advance(nextUsed, by: descriptors)
-        unpublished &+= A.isSequential ? descriptors : 1
+      var descriptors = 0
+      if A.isSequential { for i in 0..<count { descriptors &+= Int(packets[i].descriptors) } }
+      if descriptors <= area.size {
+        let steps = A.isSequential ? descriptors : count
+        nextUsed = area.advance(nextUsed, steps: steps)
+        unpublished &+= steps
+      } else {
+        // Of chains that a driver changes meanwhile there may be more than the ring has.
+        for i in 0..<count { nextUsed = area.advance(nextUsed, by: Int(packets[i].descriptors)) }
+        unpublished &+= descriptors
       }
     } else {
       guard count > 0 else { return }
