@@ -28,15 +28,14 @@ typedef uint16_t clinux_u16 __attribute__((aligned(1), may_alias));
 /// Copies so many bytes between places that do not overlap. What is no multiple of a register's size ends in one that
 /// overlaps the one before.
 ALWAYS_INLINE void copy(char *to, const char *from, size_t length) {
-  const size_t last = length - 32;
   if (__builtin_expect(length - 33 < 96, 1)) {
     // 33 to 128: the packets that come in numbers.
     if (length > 64) {
       MOVE(clinux_v32, to + 32, from + 32);
-      MOVE(clinux_v32, to + last - 32, from + last - 32);
+      MOVE(clinux_v32, to + length - 64, from + length - 64);
     }
     MOVE(clinux_v32, to, from);
-    MOVE(clinux_v32, to + last, from + last);
+    MOVE(clinux_v32, to + length - 32, from + length - 32);
   } else if (length > 128) {
     if (__builtin_expect(length >= LONG_COPY, 0)) {
       memcpy(to, from, length);
@@ -51,8 +50,8 @@ ALWAYS_INLINE void copy(char *to, const char *from, size_t length) {
       *(clinux_v32 *)(to + i + 64) = c;
       *(clinux_v32 *)(to + i + 96) = d;
     }
-    for (; i < last; i += 32) MOVE(clinux_v32, to + i, from + i);
-    MOVE(clinux_v32, to + last, from + last);
+    for (; i < length - 32; i += 32) MOVE(clinux_v32, to + i, from + i);
+    MOVE(clinux_v32, to + length - 32, from + length - 32);
   } else if (length >= 16) {
     MOVE(clinux_v16, to, from);
     MOVE(clinux_v16, to + length - 16, from + length - 16);
@@ -104,8 +103,10 @@ ALWAYS_INLINE void give(const char *arena, const void *packets, size_t count, si
   const struct clinux_packet *packet = packets, *const end = packet + count;
   for (; packet < end; packet++) {
     const char *from = arena + (size_t)packet->line * 64;
-    write_header(packet->host, from - header_length, header_length);
-    copy((char *)packet->host + header_length, from, packet->length - header_length);
+    char *to = packet->host;
+    const size_t length = packet->length - header_length;
+    write_header(to, from - header_length, header_length);
+    copy(to + header_length, from, length);
   }
 }
 

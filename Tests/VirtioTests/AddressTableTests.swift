@@ -31,17 +31,18 @@ import Testing
       random = random &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
       for address in [border &- 1, border, border &+ 1, random] {
         let wanted = places.firstIndex { address &- $0.start < $0.size }
-        let found = unsafe table.find(address).pointee
+        let found = unsafe table.lookup.find(address).pointee
         #expect(found.contains(address) == (wanted != nil) && (wanted.map { places[$0].start } ?? 0) == found.start)
         for access in [AddressMap.Access.read, .write] {
           for length in [1, 2, 9, 4096] {
-            let host = unsafe table.whole(at: address, length: length, for: access)
+            let host = table.lookup.whole(at: address, length: length, for: access)
+            if let likely = table.lookup.likely(at: address, length: length, for: access) { #expect(likely == host) }
             let isWhole =
               wanted.map { i in
                 places[i].size - (address &- places[i].start) >= UInt64(length)
                   && (i % 3 == 0 || (i % 3 == 1) == (access == .read))
               } ?? false
-            let offset = unsafe host.map { UInt64(UInt(bitPattern: $0) &- UInt(0x1000 + (wanted ?? 0))) }
+            let offset = host.map { $0 &- UInt64(0x1000 + (wanted ?? 0)) }
             #expect((offset != nil) == isWhole)
             if let wanted, let offset { #expect(offset == address &- places[wanted].start) }
           }
@@ -50,7 +51,25 @@ import Testing
     }
   }
 
+  @Test("A large range is found at once although small ones share its first piece, as below 1 MiB of a PC")
+  func theLargestIsLikely() {
+    let mebibyte: UInt64 = 1 << 20
+    let table = AddressTable(
+      [(0, 0xa_0000), (0xc_0000, 0x4_0000), (mebibyte, 3071 * mebibyte), (4096 * mebibyte, 1024 * mebibyte)].map {
+        unsafe AddressTable.Entry(
+          start: $0, size: $1, host: UnsafeMutableRawPointer(bitPattern: UInt($0) + 0x1000), access: .readWrite)
+      })
+    defer { table.free() }
+    for address in [mebibyte, 100 * mebibyte, 3000 * mebibyte, 4096 * mebibyte, 5000 * mebibyte] {
+      #expect(table.lookup.likely(at: address, length: 2048, for: .read) == address + 0x1000)
+    }
+    for address in [0, 0x1000, 0xc_0000] as [UInt64] {
+      #expect(table.lookup.whole(at: address, length: 2048, for: .read) == address + 0x1000)
+    }
+  }
+
   @Test func aSlotIsWhatTheCopiesTakeItFor() {
-    #expect(MemoryLayout<PacketBurst.Slot>.stride == MemoryLayout<clinux_packet>.stride)
+    let (own, copied) = unsafe (MemoryLayout<PacketBurst.Slot>.stride, MemoryLayout<clinux_packet>.stride)
+    #expect(own == copied)
   }
 }

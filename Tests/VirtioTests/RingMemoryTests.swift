@@ -23,6 +23,22 @@ import Testing
     }
   }
 
+  @Test("Going back over a chain leads to where it began, over the ring's end too", arguments: [1, 2, 3, 5, 8])
+  func retreat(size: Int) throws {
+    let memory = try TestMemory(Self.places)
+    let packed = try PackedRingArea(
+      size: size, descriptor: 0x1_0000, driverEvent: 0x1_1000, deviceEvent: 0x1_1004, memory: memory.view)
+    for index in 0..<UInt16(size) {
+      for position in [index, index | PackedRingArea.wrapCounter] {
+        for length in 0...size { #expect(packed.retreat(packed.advance(position, by: length), by: length) == position) }
+      }
+    }
+    let split = try SplitRingArea(size: 8, descriptor: 0x1_0000, avail: 0x1_1000, used: 0x1_1020, memory: memory.view)
+    for position in [0, 1, 0x7fff, .max] as [UInt16] {
+      #expect(split.retreat(split.advance(position, by: size), by: size) == position)
+    }
+  }
+
   @Test func splitAddresses() throws {
     let memory = try TestMemory(Self.places)
     func isAccepted(_ descriptor: UInt64, _ avail: UInt64, _ used: UInt64) throws -> Bool {

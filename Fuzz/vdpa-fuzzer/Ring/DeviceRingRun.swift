@@ -188,8 +188,8 @@ struct DeviceRingRun {
     var position = before.position
     for i in before.count..<incoming.count {
       let slot = incoming[i]
-      Oracle.require(
-        slot.position == position, "packet \(i), from \(slot.position), is not from where its chain was, \(position)")
+      let found = ring.memory.position(of: i, in: incoming, nextAvail: ring.nextAvail)
+      Oracle.require(found == position, "packet \(i), from \(found), is not from where its chain was, \(position)")
       Oracle.require(slot.descriptors >= 1 && slot.descriptors <= place.size, "a chain of \(slot.descriptors)")
       Oracle.require(place.format == .packed || Int(slot.id) < place.size, "id \(slot.id) in a ring of \(place.size)")
       position = place.advance(position, by: Int(slot.descriptors))

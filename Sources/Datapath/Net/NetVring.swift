@@ -110,7 +110,10 @@ struct NetVring {
     _ burst: PacketBurst, to receiver: inout NetVring?, through segments: PacketBurst
   ) -> NetTranslation.Progress {
     guard let guest = receiver?.translation.sender else { return NetTranslation.Progress() }
-    return translation.outbound(burst, chain: { burst[$0].position }, to: guest, through: segments) {
+    let (memory, next) = (base.ring.memory, base.ring.nextAvail)
+    return translation.outbound(
+      burst, chain: { memory.position(of: $0, in: burst, nextAvail: next) }, to: guest, through: segments
+    ) {
       receiver?.enqueue($0, keepsHeaders: true) ?? 0
     }
   }

@@ -7,11 +7,11 @@ internal import CLinux
 /// whatever address comes from the guest.
 @safe package struct MemoryView {
   /// Loops have a copy of their own, or each access would fetch it anew.
-  let table: AddressTable
+  let table: AddressTable.Lookup
   /// The access that failed last.
   package private(set) var miss: AddressMap.Miss?
 
-  init(_ table: AddressTable) { self.table = table }
+  init(_ table: AddressTable) { self.table = table.lookup }
 
   /// The longest piece from `address` on that is contiguous in this process.
   ///

@@ -90,7 +90,7 @@ extension DeviceRing {
     burst.add(
       PacketBurst.Slot(
         payload: start &+ headerLength, headerLength: headerLength, length: isOversized ? 0 : chain.readable,
-        position: position, id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors),
+        id: chain.id, descriptors: UInt16(truncatingIfNeeded: chain.descriptors),
         links: UInt16(truncatingIfNeeded: chain.links), outcome: isOversized ? .oversized : .pending))
     if !keepsHeaders { burst.clearHeader(of: burst.count &- 1, length: headerLength) }
     position = area.advance(position, by: chain.descriptors)
@@ -111,7 +111,6 @@ extension DeviceRing {
   }
 
   private mutating func complete<A: RingArea>(_ area: A, _ burst: PacketBurst, first: Int, count: Int) {
-    precondition(first >= 0 && count >= 0 && first + count <= burst.count)
     let packets = burst.packets(from: first, count: count)
     if isInOrder && count > 1 {
       // The last one of a batch stands for all of them (virtio 1.2, §2.7.9 and §2.8.8).
@@ -130,23 +129,20 @@ extension DeviceRing {
       }
     } else {
       guard count > 0 else { return }
-      var used = area.stretch(from: nextUsed)
       if unpublished == 0 { firstUnpublished = (nextUsed, 0) }
-      used.writeUsed(0, id: packets[0].id, length: 0, isFirst: unpublished == 0)
-      var offset = A.isSequential ? Int(packets[0].descriptors) : 1
-      for i in 1..<count {
-        if A.isSequential && offset >= used.count {
-          unpublished &+= offset
-          nextUsed = area.advance(nextUsed, steps: offset)
-          used = area.stretch(from: nextUsed)
-          offset = 0
+      var written = 0
+      repeat {
+        let used = area.stretch(from: nextUsed)
+        var steps = 0
+        if unpublished == 0 {
+          used.writeUsed(0, id: packets[0].id, length: 0, isWritten: false, isFirst: true)
+          (written, steps) = (1, A.isSequential ? Int(packets[0].descriptors) : 1)
         }
-        let packet = packets[i]
-        used.writeUsed(offset, id: packet.id, length: 0, isFirst: false)
-        offset &+= A.isSequential ? Int(packet.descriptors) : 1
-      }
-      unpublished &+= offset
-      nextUsed = area.advance(nextUsed, steps: offset)
+        let moved = used.complete(packets.dropFirst(written), from: steps)
+        written &+= moved.count
+        nextUsed = area.advance(nextUsed, steps: moved.end)
+        unpublished &+= moved.end
+      } while written < count
     }
     publish(area)
   }
@@ -154,7 +150,7 @@ extension DeviceRing {
   /// Puts the chains of the packets from `first` on back, as if they had never been seen. They are the last ones that
   /// were fetched.
   package mutating func giveBack(_ burst: PacketBurst, first: Int) {
-    if first < burst.count { nextAvail = burst[first].position }
+    nextAvail = memory.position(of: first, in: burst, nextAvail: nextAvail)
   }
 
   // MARK: To the guest

@@ -4,8 +4,9 @@ extension DeviceRing {
   /// Takes packets as long as each is a single descriptor and all of it in one range of memory. The first other one, and
   /// whatever is wrong with it, is for the general walk.
   ///
-  /// What is looked up of each is noted, and its memory asked for; in the end all are copied in one go. So the copies wait
-  /// for memory together and not one after the other.
+  /// First all descriptors are read, then what they point to is looked up and its memory asked for, and in the end all are
+  /// copied in one go: each loop has what it needs in registers, and the copies wait for memory together and not one after
+  /// the other.
   ///
   /// - Parameter most: How many chains are known to be there; a packed ring shows that with each of them.
   /// - Returns: How many were taken.
@@ -28,27 +29,20 @@ extension DeviceRing {
   ) -> Int {
     let rest = area.stretch(from: position)
     let most = max(min(most, min(rest.count, PacketBurst.capacity &- burst.count)), 0)
-    let ring = rest.prefix(most)
-    let run = burst.beginRun(first: burst.count, most: most)
-    let skipped = keepsHeaders ? 0 : headerLength
-    let room = longest &- headerLength
-    let fate = PacketBurst.Slot.fate(headerLength: headerLength)
-    let table = memory.table
-    var places = start
-    var taken = 0
-    while taken < most && places.hasPlace {
-      guard let chain = ring.single(taken, isWritable: false) else { break }
-      let length = Int(chain.length)
-      guard UInt(bitPattern: length &- headerLength) <= UInt(bitPattern: room),
-        let host = unsafe table.whole(at: chain.address, length: length, for: .read)
+    let all = burst.beginRun(first: burst.count, most: most)
+    let run = all.prefix(rest.readSources(of: all))
+    let room = UInt(bitPattern: longest &- headerLength)
+    var (taken, places) = (0, start)
+    while true {
+      let (found, next) = run.dropFirst(taken).findSources(
+        in: memory.table, headerLength: headerLength, room: room, places: places)
+      taken &+= found
+      places = next
+      guard taken < run.most, places.hasPlace, UInt(bitPattern: run[taken].length &- headerLength) <= room,
+        let host = memory.table.whole(at: run[taken].guestAddress, length: run[taken].length, for: .read)
       else { break }
-      unsafe clinux_prefetch(host + skipped)
-      run.set(
-        taken,
-        unsafe PacketBurst.Slot(
-          line: places.line, length: chain.length, position: ring.position(taken), id: chain.id, fate: fate, from: host)
-      )
-      places.advance(headerLength: headerLength, length: length)
+      run[taken].setTaken(from: host, line: places.line, fate: PacketBurst.Slot.fate(headerLength: headerLength))
+      places.advance(headerLength: headerLength, length: run[taken].length)
       taken &+= 1
     }
     position = area.advance(position, steps: taken)
@@ -66,27 +60,24 @@ extension DeviceRing {
   ) -> Int {
     let (available, returned) = (area.stretch(from: nextAvail), area.stretch(from: nextUsed))
     let most = max(min(min(most, burst.count &- first), min(available.count, returned.count)), 0)
-    let (ring, used) = (available.prefix(most), returned.prefix(most))
-    let run = burst.beginRun(first: first, most: most)
-    let table = memory.table
+    let all = burst.beginRun(first: first, most: most)
+    let run = all.prefix(available.readTargets(of: all, headerLength: headerLength))
     let pending = unpublished
     var given = 0
-    while given < most {
-      let slot = run[given]
-      let length = slot.length
-      guard !slot.isOversized, let chain = ring.single(given, isWritable: true), length >= headerLength,
-        Int(chain.length) >= length,
-        let host = unsafe table.whole(at: chain.address, length: length, for: .write)
+    while given < run.most {
+      let (address, length) = (run[given].guestAddress, run[given].length)
+      guard
+        let host = memory.table.likely(at: address, length: length, for: .write)
+          ?? memory.table.whole(at: address, length: length, for: .write)
       else { break }
-      unsafe clinux_prefetch(host)
-      unsafe clinux_prefetch_to_write(host + headerLength)
-      unsafe run.deliver(given, to: host, headerLength: headerLength)
-      used.writeUsed(
-        given, id: chain.id, length: UInt32(truncatingIfNeeded: length), isFirst: pending &+ given == 0)
+      returned.writeUsed(
+        given, id: run[given].target, length: run[given].bytes, isWritten: true, isFirst: pending &+ given == 0)
+      run[given].setDelivered(headerLength: headerLength, to: host)
       given &+= 1
+      given &+= returned.dropFirst(given).use(run.dropFirst(given), in: memory.table, headerLength: headerLength)
     }
     guard given > 0 else { return 0 }
-    if pending == 0 { firstUnpublished = (nextUsed, UInt32(truncatingIfNeeded: run[0].length)) }
+    if pending == 0 { firstUnpublished = (nextUsed, run[0].bytes) }
     unpublished = pending &+ given
     nextUsed = area.advance(nextUsed, steps: given)
     nextAvail = area.advance(nextAvail, steps: given)
@@ -95,4 +86,106 @@ extension DeviceRing {
     for i in 0..<given { run[i].note(in: notes) }
     return given
   }
+}
+
+// MARK: The loops
+
+// Each is a function of its own that is called once a burst and calls nothing: so all that it needs stays in registers.
+
+extension RingStretch {
+  /// Reads the chains that packets come in.
+  ///
+  /// - Returns: How many there are in front of the first that is no single descriptor.
+  @inline(never) fileprivate func readSources(of run: PacketBurst.Run) -> Int {
+    let ring = prefix(run.most)
+    var found = 0
+    while found < run.most, let chain = ring.single(found, isWritable: false) {
+      run[found].setSource(chain)
+      found &+= 1
+    }
+    return found
+  }
+
+  /// Reads the chains that packets go to.
+  ///
+  /// - Returns: How many there are in front of the first that is no single descriptor, or in which the packet has no room.
+  @inline(never) fileprivate func readTargets(of run: PacketBurst.Run, headerLength: Int) -> Int {
+    let ring = prefix(run.most)
+    var found = 0
+    while found < run.most, let chain = ring.single(found, isWritable: true) {
+      let length = run[found].length
+      // One that was too long has no length.
+      guard length >= headerLength, Int(chain.length) >= length else { break }
+      run[found].setTarget(chain)
+      found &+= 1
+    }
+    return found
+  }
+
+  /// Finds where packets go, and writes that their chains were used, none of them the first that is to be announced.
+  ///
+  /// - Returns: How many there are in front of the first that has to be looked for.
+  @inline(never) fileprivate func use(
+    _ run: PacketBurst.Run, in table: AddressTable.Lookup, headerLength: Int
+  ) -> Int {
+    let ring = prefix(run.most)
+    var given = 0
+    while given < run.most {
+      let length = run[given].bytes
+      guard let host = table.likely(at: run[given].guestAddress, length: Int(length), for: .write) else { break }
+      prefetch(at: host)
+      prefetchToWrite(at: host, headerLength)
+      ring.writeUsed(given, id: run[given].target, length: length, isWritten: true, isFirst: false)
+      run[given].setDelivered(headerLength: headerLength, to: host)
+      given &+= 1
+    }
+    return given
+  }
+
+  /// Writes that the chains of packets were used, nothing of them written, up to the stretch's end. None of them is the first
+  /// that is to be announced.
+  ///
+  /// - Parameter start: Where to begin.
+  /// - Returns: How many there was a place for, and where the next one goes.
+  @inline(never) func complete(_ packets: PacketBurst.Run, from start: Int) -> (count: Int, end: Int) {
+    var (index, next) = (0, start)
+    while index < packets.most && (!Self.isSequential || UInt(bitPattern: next) < UInt(bitPattern: count)) {
+      writeUsed(next, id: packets[index].id, length: 0, isWritten: false, isFirst: false)
+      next &+= Self.isSequential ? Int(packets[index].descriptors) : 1
+      index &+= 1
+    }
+    return (index, next)
+  }
+}
+
+extension PacketBurst.Run {
+  /// Finds where packets are.
+  ///
+  /// - Returns: How many there are in front of the first that has no place, or has to be looked for; and the places that are
+  ///   left.
+  @inline(never) fileprivate func findSources<Places: PacketPlaces>(
+    in table: AddressTable.Lookup, headerLength: Int, room: UInt, places: Places
+  ) -> (count: Int, places: Places) {
+    let fate = PacketBurst.Slot.fate(headerLength: headerLength)
+    var (taken, next) = (0, places)
+    while taken < most && next.hasPlace {
+      let length = self[taken].length
+      guard UInt(bitPattern: length &- headerLength) <= room,
+        let host = table.likely(at: self[taken].guestAddress, length: length, for: .read)
+      else { break }
+      prefetch(at: host, headerLength)
+      self[taken].setTaken(from: host, line: next.line, fate: fate)
+      next.advance(headerLength: headerLength, length: length)
+      taken &+= 1
+    }
+    return (taken, next)
+  }
+}
+
+/// Asks for memory of this process.
+@inline(__always) private func prefetch(at host: UInt64, _ offset: Int = 0) {
+  unsafe clinux_prefetch(UnsafeRawPointer(bitPattern: UInt(host) &+ UInt(bitPattern: offset)))
+}
+@inline(__always) private func prefetchToWrite(at host: UInt64, _ offset: Int) {
+  unsafe clinux_prefetch_to_write(UnsafeRawPointer(bitPattern: UInt(host) &+ UInt(bitPattern: offset)))
 }

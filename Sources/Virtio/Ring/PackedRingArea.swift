@@ -17,7 +17,7 @@ internal import CLinux
   /// The number of descriptors.
   package let size: Int
 
-  static var isSequential: Bool { true }
+  static var isSequential: Bool { Stretch.isSequential }
 
   /// A ring in memory that covers what a layout of that size says, correctly aligned, for as long as the value is used.
   @unsafe package init(
@@ -95,27 +95,28 @@ internal import CLinux
   @inline(__always) func stretch(from position: UInt16) -> Stretch {
     let index = index(position)
     return unsafe Stretch(
-      start: at(index), count: size &- index,
-      position: UInt16(truncatingIfNeeded: index) | position & PackedRingArea.wrapCounter,
-      availFlags: PackedRingArea.availFlags(position),
+      start: at(index), count: size &- index, availFlags: PackedRingArea.availFlags(position),
       usedFlags: UInt64(PackedRingArea.usedFlags(position)) &<< 48)
   }
 
   /// The descriptors up to the ring's end, in one lap.
   @safe struct Stretch: RingStretch {
+    static var isSequential: Bool { true }
     fileprivate let start: UnsafeMutableRawPointer
     let count: Int
-    fileprivate let position: UInt16
     fileprivate let availFlags: UInt16
     /// Where they stand in a descriptor's upper half.
     fileprivate let usedFlags: UInt64
 
     @inline(__always) func prefix(_ count: Int) -> Stretch {
       precondition(count <= self.count)
-      return unsafe Stretch(
-        start: start, count: count, position: position, availFlags: availFlags, usedFlags: usedFlags)
+      return unsafe Stretch(start: start, count: count, availFlags: availFlags, usedFlags: usedFlags)
     }
-    @inline(__always) func position(_ index: Int) -> UInt16 { position &+ UInt16(truncatingIfNeeded: index) }
+    @inline(__always) func dropFirst(_ count: Int) -> Stretch {
+      precondition(count >= 0 && count <= self.count)
+      return unsafe Stretch(
+        start: start + count &* 16, count: self.count &- count, availFlags: availFlags, usedFlags: usedFlags)
+    }
     @inline(__always) private func at(_ index: Int) -> UnsafeMutableRawPointer {
       precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
       return unsafe start + index &* 16
@@ -134,13 +135,13 @@ internal import CLinux
         address: unsafe clinux_load_u64(at), length: UInt32(truncatingIfNeeded: high),
         id: UInt16(truncatingIfNeeded: high &>> 32))
     }
-    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool) {
+    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isWritten: Bool, isFirst: Bool) {
       let at = unsafe at(index)
       if isFirst {
         unsafe clinux_store_u32(at + 8, length)
         unsafe clinux_store_u16(at + 12, id)
       } else {
-        let flags = usedFlags | (length > 0 ? UInt64(RingDescriptor.write) &<< 48 : 0)
+        let flags = usedFlags | (isWritten ? UInt64(RingDescriptor.write) &<< 48 : 0)
         unsafe clinux_store_release_u64(at + 8, UInt64(length) | UInt64(id) &<< 32 | flags)
       }
     }
@@ -157,6 +158,14 @@ internal import CLinux
       : UInt16(truncatingIfNeeded: next &- size) | wrap ^ PackedRingArea.wrapCounter
   }
 
+  func retreat(_ position: UInt16, by descriptors: Int) -> UInt16 {
+    let index = index(position) &- descriptors
+    let wrap = position & PackedRingArea.wrapCounter
+    return index >= 0
+      ? UInt16(truncatingIfNeeded: index) | wrap
+      : UInt16(truncatingIfNeeded: index &+ size) | wrap ^ PackedRingArea.wrapCounter
+  }
+
   @inline(__always) func advance(_ position: UInt16, steps: Int) -> UInt16 { advance(position, by: steps) }
 
   @inline(__always) private static func flags(_ position: UInt16, length: UInt32) -> UInt16 {
@@ -164,7 +173,7 @@ internal import CLinux
   }
 
   @inline(__always) func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool) {
-    stretch(from: position).writeUsed(0, id: id, length: length, isFirst: isFirst)
+    stretch(from: position).writeUsed(0, id: id, length: length, isWritten: length > 0, isFirst: isFirst)
   }
 
   @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) {

@@ -19,8 +19,8 @@ struct ArenaPlaces: PacketPlaces {
 
   @inline(__always) var hasPlace: Bool { line <= limit }
   @inline(__always) mutating func advance(headerLength: Int, length: Int) {
-    // A line for the next header.
-    line &+= UInt32(truncatingIfNeeded: (length &- headerLength &+ 63) &>> 6) &+ 1
+    // A line more for the next header.
+    line &+= UInt32(truncatingIfNeeded: (length &- headerLength &+ 127) &>> 6)
   }
   @inline(__always) func keep(in burst: PacketBurst) {
     let next = Int(line) &* PacketPool.line
@@ -48,37 +48,46 @@ extension PacketBurst {
     let most: Int
     private let slots: UnsafeMutablePointer<Slot>
 
-    fileprivate init(_ burst: PacketBurst, first: Int, most: Int) {
-      precondition(first >= 0 && most >= 0 && most <= PacketBurst.capacity &- first)
+    @unsafe fileprivate init(_ slots: UnsafeMutablePointer<Slot>, _ most: Int) {
       self.most = most
-      unsafe slots = burst.slots + first
+      unsafe self.slots = slots
+    }
+
+    /// The first ones of it.
+    @inline(__always) func prefix(_ count: Int) -> Run {
+      precondition(count >= 0 && count <= most)
+      return unsafe Run(slots, count)
+    }
+
+    /// What is behind the first ones.
+    @inline(__always) func dropFirst(_ count: Int) -> Run {
+      precondition(count >= 0 && count <= most)
+      return unsafe Run(slots + count, most &- count)
     }
 
     @inline(__always) subscript(index: Int) -> Slot {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
-      return unsafe slots[index]
-    }
-
-    /// Notes a packet, with where in guest memory it is.
-    @inline(__always) func set(_ index: Int, _ slot: Slot) {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
-      unsafe slots[index] = slot
-    }
-
-    /// Notes where in guest memory a packet goes, all of it.
-    @unsafe @inline(__always) func deliver(_ index: Int, to host: UnsafeMutableRawPointer, headerLength: Int) {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
-      unsafe slots[index].setDelivered(headerLength: headerLength, to: host)
+      @inline(__always) get {
+        precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
+        return unsafe slots[index]
+      }
+      @inline(__always) nonmutating _modify {
+        precondition(UInt(bitPattern: index) < UInt(bitPattern: most))
+        yield unsafe &slots[index]
+      }
     }
   }
 
   /// Packets from number `first` on; there are so many, or will be.
-  @inline(__always) func beginRun(first: Int, most: Int) -> Run { Run(self, first: first, most: most) }
+  @inline(__always) func beginRun(first: Int, most: Int) -> Run {
+    precondition(first >= 0 && most >= 0 && most <= PacketBurst.capacity &- first)
+    return unsafe Run(slots + first, most)
+  }
 
   /// Packets that are in the burst, to be looked at.
   @inline(__always) func packets(from first: Int, count: Int) -> Run {
+    // A burst never has more than its capacity.
     precondition(first >= 0 && count >= 0 && first <= self.count &- count)
-    return Run(self, first: first, most: count)
+    return unsafe Run(slots + first, count)
   }
 
   var arenaPlaces: ArenaPlaces {

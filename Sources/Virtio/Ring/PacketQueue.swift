@@ -76,7 +76,7 @@ extension PacketBurst {
   @inline(__always) fileprivate func takeOut(_ index: Int) -> Slot? {
     let slot = self[index]
     guard slot.outcome != .oversized else { return nil }
-    unsafe slots[index].outcome = .oversized
+    unsafe slots[index].setOversized()
     return slot
   }
 

@@ -19,35 +19,37 @@ package struct PacketTally {
   }
 }
 
-/// Sorts numbers into eight classes: one comparison with all borders at once a number.
-private struct Histogram {
-  private let borders: SIMD8<Int16>
-  /// How many numbers lie above each border.
-  private var above = SIMD8<Int16>()
+/// How many packets of a burst are in each of eight classes: a byte for each, which is enough for a burst.
+private struct ClassCounts {
+  private var counts: UInt64 = 0
 
-  /// - Parameter borders: The greatest number of each class, ascending; the last is above all numbers.
-  @inline(__always) init(_ borders: SIMD8<Int16>) { self.borders = borders }
+  /// One in a class.
+  static func one(in index: Int) -> UInt64 { 1 << UInt64(index * 8) }
 
-  @inline(__always) mutating func count(_ number: Int) {
-    let number = SIMD8<Int16>(repeating: Int16(truncatingIfNeeded: min(number, Int(Int16.max))))
-    // True is −1 in each element.
-    above &-= SIMD8(number .> borders)
-  }
+  @inline(__always) mutating func add(_ one: UInt64) { counts &+= one }
 
-  /// How many numbers of `count` there are in each class.
-  @inline(__always) func classes(of count: Int) -> SIMD8<Int16> {
-    var atLeast = SIMD8<Int16>()
-    atLeast[0] = Int16(truncatingIfNeeded: count)
-    for i in 1..<8 { atLeast[i] = above[i &- 1] }
-    return atLeast &- above
+  var classes: SIMD8<Int16> {
+    SIMD8<Int16>(truncatingIfNeeded: unsafe unsafeBitCast(counts.littleEndian, to: SIMD8<UInt8>.self))
   }
 }
 
-extension SIMD8<Int16> {
-  /// The elements of a mask: −1 where it holds, 0 where not.
-  @inline(__always) fileprivate init(_ mask: SIMDMask<SIMD8<Int16>>) {
-    // A mask is made of nothing but these integers.
-    self = unsafe unsafeBitCast(mask, to: SIMD8<Int16>.self)
+/// What is added for a packet of a length: one look for each.
+@safe private struct LengthOnes {
+  /// All that are longer are in one class with it.
+  private static let longest = 1519
+  // Written once, before anybody has it.
+  nonisolated(unsafe) private static let table: UnsafePointer<UInt64> = {
+    let table = UnsafeMutablePointer<UInt64>.allocate(capacity: longest + 1)
+    for length in 0...longest {
+      let borders = [63, 64, 127, 255, 511, 1023, 1518]
+      unsafe (table + length).initialize(to: ClassCounts.one(in: borders.count { $0 < length }))
+    }
+    return unsafe UnsafePointer(table)
+  }()
+  private let table = unsafe LengthOnes.table
+
+  @inline(__always) subscript(length: Int) -> UInt64 {
+    unsafe table[Int(min(UInt(bitPattern: length), UInt(LengthOnes.longest)))]
   }
 }
 
@@ -64,35 +66,43 @@ extension PacketBurst {
   package func tallyGiven(count: Int) -> PacketTally { tally(0, count, isGiven: true) }
 
   @inline(__always) private func tally(_ first: Int, _ count: Int, isGiven: Bool) -> PacketTally {
-    precondition(first >= 0 && count >= 0 && first <= self.count - count)
+    let packets = packets(from: first, count: count)
     let headerLength = unsafe state.pointee.headerLength
+    let (arena, ones) = unsafe (arena, LengthOnes())
     var tally = PacketTally()
-    var lengths = Histogram(SIMD8(63, 64, 127, 255, 511, 1023, 1518, .max))
-    var links = Histogram(SIMD8(1, 2, 4, 8, 16, 32, 64, .max))
-    var passedOver = 0
-    for i in first..<first &+ count {
-      let slot = unsafe slots[i]
-      if slot.outcome == .oversized || slot.outcome == .invalid || isGiven && slot.outcome == .undeliverable {
-        passedOver &+= 1
-        if slot.outcome == (isGiven ? .undeliverable : .oversized) { tally.oversized &+= 1 }
-        continue
+    var (lengths, links) = (ClassCounts(), ClassCounts())
+    var (bytes, passedOver, chained) = (0, 0, 0)
+    for i in 0..<packets.most {
+      let slot = packets[i]
+      if slot.fate >= UInt32(Outcome.undeliverable.rawValue) &<< 24 {
+        let outcome = slot.outcome
+        if outcome != .undeliverable || isGiven {
+          passedOver &+= 1
+          if outcome == (isGiven ? .undeliverable : .oversized) { tally.oversized &+= 1 }
+          continue
+        }
       }
       let length = slot.length &- headerLength
-      tally.bytes &+= length
-      lengths.count(length)
+      bytes &+= length
+      lengths.add(ones[length])
       let link = isGiven ? slot.targetLinks : slot.links
-      if link > 1 { links.count(Int(link)) }
+      if link > 1 {
+        chained &+= 1
+        links.add(ClassCounts.one(in: PacketTally.linkClass(of: Int(link))))
+      }
       // The first bit on the wire says that an address is of a group (IEEE 802.3, 3.2.3).
-      let address = unsafe arena + slot.start + headerLength
+      let address = unsafe arena + slot.payload
       if unsafe address.load(as: UInt8.self) & 1 != 0, length >= 6 {
         let start = unsafe address.loadUnaligned(as: UInt32.self)
         let end = unsafe address.loadUnaligned(fromByteOffset: 4, as: UInt16.self)
         if start == .max && end == .max { tally.broadcast &+= 1 } else { tally.multicast &+= 1 }
       }
     }
+    tally.bytes = bytes
     tally.packets = count &- passedOver
-    tally.lengthClasses = lengths.classes(of: tally.packets)
-    tally.linkClasses = links.classes(of: tally.packets)
+    tally.lengthClasses = lengths.classes
+    tally.linkClasses = links.classes
+    tally.linkClasses[0] = Int16(truncatingIfNeeded: tally.packets &- chained)
     return tally
   }
 }

@@ -30,6 +30,8 @@ protocol RingArea {
   func next(_ index: Int, _ descriptor: RingDescriptor) -> Int
   /// The position behind a chain of so many descriptors.
   func advance(_ position: UInt16, by descriptors: Int) -> UInt16
+  /// The position of the chain of so many descriptors that is in front of another position.
+  func retreat(_ position: UInt16, by descriptors: Int) -> UInt16
 
   /// The position that so many steps are in front of another one: chains (split) or descriptors (packed).
   func advance(_ position: UInt16, steps: Int) -> UInt16
@@ -61,14 +63,19 @@ protocol RingArea {
 
 /// A part of a ring that loops go over with a number from 0 on: with nothing in it that a ring's end would need.
 protocol RingStretch {
+  /// See ``RingArea/isSequential``.
+  static var isSequential: Bool { get }
   /// How many descriptors it has.
   var count: Int { get }
   /// The first ones of it, no more than it has.
   func prefix(_ count: Int) -> Self
-  func position(_ index: Int) -> UInt16
+  /// What is behind the first ones.
+  func dropFirst(_ count: Int) -> Self
   /// The chain there if it is of one descriptor that is all written, or all read, by the device; nil for any other one,
   /// and for none. In a split ring it is known to have been announced.
   func single(_ index: Int, isWritable: Bool) -> SingleDescriptor?
   /// Writes what says that a chain was used; see ``RingArea/writeUsed(at:id:length:isFirst:)``.
-  func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool)
+  ///
+  /// - Parameter isWritten: Whether its memory was written, so that the length means something.
+  func writeUsed(_ index: Int, id: UInt16, length: UInt32, isWritten: Bool, isFirst: Bool)
 }

@@ -50,4 +50,21 @@ package enum RingMemory {
     case .packed(let area): area.advance(position, by: 0)
     }
   }
+
+  /// The position at which the chain of a packet was announced.
+  ///
+  /// - Parameters:
+  ///   - index: Which packet of the burst; it and those behind it are the last ones that were fetched.
+  ///   - nextAvail: The position of the next chain to be fetched.
+  package func position(of index: Int, in burst: PacketBurst, nextAvail: UInt16) -> UInt16 {
+    var position = nextAvail
+    for i in (min(index, burst.count)..<burst.count).reversed() {
+      position =
+        switch self {
+        case .split(let area): area.retreat(position, by: Int(burst[i].descriptors))
+        case .packed(let area): area.retreat(position, by: Int(burst[i].descriptors))
+        }
+    }
+    return position
+  }
 }

@@ -16,7 +16,7 @@ internal import CLinux
   /// The number of descriptors.
   package var size: Int { Int(mask) &+ 1 }
 
-  static var isSequential: Bool { false }
+  static var isSequential: Bool { Stretch.isSequential }
 
   /// A ring in memory that covers what a layout of that size says, correctly aligned, for as long as the value is used.
   @unsafe package init(
@@ -78,27 +78,30 @@ internal import CLinux
 
   /// Positions of a split ring go on for ever.
   struct Stretch: RingStretch {
+    static var isSequential: Bool { false }
+
     fileprivate let area: SplitRingArea
     fileprivate let start: UInt32
-
     let count: Int
 
     @inline(__always) func prefix(_ count: Int) -> Stretch { Stretch(area: area, start: start, count: count) }
-    @inline(__always) func position(_ index: Int) -> UInt16 {
-      UInt16(truncatingIfNeeded: start &+ UInt32(truncatingIfNeeded: index))
+    @inline(__always) func dropFirst(_ count: Int) -> Stretch {
+      Stretch(area: area, start: start &+ UInt32(truncatingIfNeeded: count), count: self.count &- count)
     }
     @inline(__always) private func entry(_ index: Int) -> Int {
       Int((start &+ UInt32(truncatingIfNeeded: index)) & UInt32(area.mask))
     }
     @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {
-      let head = unsafe clinux_load_u16(area.avail + 4 + entry(index) &* 2)
-      guard head <= area.mask else { return nil }
+      let head = UInt32(unsafe clinux_load_u16(area.avail + 4 + entry(index) &* 2))
+      guard head <= UInt32(area.mask) else { return nil }
       let at = unsafe area.descriptors + Int(head) &* 16
       let shape = RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect
       guard unsafe clinux_load_u16(at + 12) & shape == (isWritable ? RingDescriptor.write : 0) else { return nil }
-      return SingleDescriptor(address: unsafe clinux_load_u64(at), length: unsafe clinux_load_u32(at + 8), id: head)
+      return SingleDescriptor(
+        address: unsafe clinux_load_u64(at), length: unsafe clinux_load_u32(at + 8),
+        id: UInt16(truncatingIfNeeded: head))
     }
-    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isFirst: Bool) {
+    @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isWritten: Bool, isFirst: Bool) {
       let at = unsafe area.used + 4 + entry(index) &* 8
       unsafe clinux_store_u32(at, UInt32(id))
       unsafe clinux_store_u32(at + 4, length)
@@ -107,6 +110,7 @@ internal import CLinux
 
   @inline(__always) func next(_ index: Int, _ descriptor: RingDescriptor) -> Int { Int(descriptor.link) }
   @inline(__always) func advance(_ position: UInt16, by descriptors: Int) -> UInt16 { position &+ 1 }
+  func retreat(_ position: UInt16, by descriptors: Int) -> UInt16 { position &- 1 }
   @inline(__always) func advance(_ position: UInt16, steps: Int) -> UInt16 {
     position &+ UInt16(truncatingIfNeeded: steps)
   }
@@ -128,7 +132,7 @@ internal import CLinux
   // MARK: What the device writes and the driver reads
 
   @inline(__always) func writeUsed(at position: UInt16, id: UInt16, length: UInt32, isFirst: Bool) {
-    stretch(from: position).writeUsed(0, id: id, length: length, isFirst: isFirst)
+    stretch(from: position).writeUsed(0, id: id, length: length, isWritten: length > 0, isFirst: isFirst)
   }
   @inline(__always) func publishUsed(first: UInt16, length: UInt32, next: UInt16) { publishUsedIndex(next) }
   func noteUsed(from first: UInt16, count: Int, in log: RingLog) {
