@@ -73,7 +73,7 @@ struct BadDescriptorTests {
   func silentFileSystem() async throws {
     try await blocking {
       let daemon = try Daemon()
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path)
       let files = try SilentFileSystem()
       defer { files.end() }

@@ -42,7 +42,7 @@ struct BadMessagesTests {
 
   /// Sends each message, with and without a wish for an answer, and looks at what becomes of it.
   static func check(_ messages: [Message], on daemon: Daemon) throws {
-    let idle = daemon.holdings
+    let idle = try daemon.settledHoldings()
     try behaveWell(at: daemon.path)
     for message in messages {
       for wantsAnswer in [true, false] {
@@ -133,7 +133,7 @@ struct BadMessagesTests {
   func truncated() async throws {
     try await blocking {
       let daemon = try Daemon()
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path)
       for (request, rule) in RequestRule.table {
         let size =
@@ -166,7 +166,7 @@ struct BadMessagesTests {
         return writer.bytes
       }
       let daemon = try Daemon()
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path)
       for (bytes, log) in [
         (header(1, 0, 0), "protocol version 0"), (header(1, 2, 0), "protocol version 2"),
@@ -348,7 +348,7 @@ struct BadMessagesTests {
   func memoryTable() async throws {
     try await blocking {
       let daemon = try Daemon()
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path)
       let guest = try Guest()
       let good = guest.region

@@ -179,7 +179,7 @@ struct BlockRestartTests {
       var machine = try Machine(format: .split)
       let (daemon, frontEnd) = try machine.start()
       for ring in 0..<2 { _ = try frontEnd.stop(ring) }
-      let before = daemon.holdings
+      let before = try daemon.settledHoldings()
       for i in 0..<1000 {
         let record = try frontEnd.makeInflightRecord(queues: 2, queueSize: BlockRestartTests.ringSize)
         #expect(try frontEnd.setInflightRecord(record.payload, record.file))
@@ -192,7 +192,7 @@ struct BlockRestartTests {
       frontEnd.hangUp()
       // A descriptor where there is to be none goes with the connection.
       _ = becomesTrue { daemon.holdings.mappings == 0 }
-      let idle = daemon.holdings.descriptors
+      let idle = try daemon.settledHoldings().descriptors
       for _ in 0..<50 {
         let next = try RawFrontEnd(path: daemon.path)
         try next.negotiate(features: [.version1], protocolFeatures: BlockRestartTests.protocolFeatures)

@@ -59,7 +59,7 @@ struct BlockServeTests {
       try Data(count: 128 * 512).write(to: URL(fileURLWithPath: image))
       let daemon = try Daemon(
         ["--type", "block", "--blk-file", image, "--queues", "2", "--serial", "disk-1"] + options)
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       for round in 0..<3 {
         let (guest, frontEnd) = try Self.connect(daemon.path)
         #expect(try frontEnd.ask(.getQueueNum) == 2)

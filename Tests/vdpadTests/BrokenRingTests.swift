@@ -18,7 +18,7 @@ struct BrokenRingTests {
   func faults(engine: [String], format: RingLayout.Format) async throws {
     try await blocking {
       let daemon = try Daemon(["--queues", "2"] + engine)
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path, queues: 2, format: format)
       for fault in Fault.all(format) {
         let name = Comment(rawValue: "\(fault.name), \(format) \(engine)")

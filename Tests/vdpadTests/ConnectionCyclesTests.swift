@@ -33,7 +33,7 @@ struct ConnectionCyclesTests {
     /// Once the last session's end has been seen; in the client role there is a connection again, and so there was before.
     func footprint() throws -> Footprint {
       _ = becomesTrue { Holdings(of: process).mappings == 0 }
-      return try Footprint(of: process)
+      return try Footprint.settled(of: process)
     }
     try cycle(warmUp, connect: connect)
     let before = try footprint()
@@ -60,7 +60,7 @@ struct ConnectionCyclesTests {
   func storm() async throws {
     try await blocking {
       let daemon = try Daemon("--log-level", "info")
-      let before = daemon.holdings
+      let before = try daemon.settledHoldings()
       try behaveWell(at: daemon.path)
       for i in 0..<2000 {
         let guest = try Guest()

@@ -33,7 +33,7 @@ struct LostMemoryTests {
   func truncated(options: [String], format: RingLayout.Format) async throws {
     try await blocking {
       let daemon = try Daemon(["--queues", "2"] + options)
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       try behaveWell(at: daemon.path, queues: 2, format: format)
       for round in 0..<12 {
         let guest = try Guest(queues: 2, format: format)
@@ -73,7 +73,7 @@ struct LostMemoryTests {
       try Data(count: 128 * 512).write(to: URL(fileURLWithPath: image))
       for kind in [BlockRequest.Kind.read, .write] {
         let daemon = try Daemon("--type", "block", "--blk-file", image, "--blk-io", way, "--queues", "2")
-        let idle = daemon.holdings
+        let idle = try daemon.settledHoldings()
         let guest = try Guest(format: format)
         let frontEnd = try RawFrontEnd(path: daemon.path)
         try frontEnd.negotiate(
@@ -113,7 +113,7 @@ struct LostMemoryTests {
       let image = scratch.file("disk.img")
       try Data(count: 128 * 512).write(to: URL(fileURLWithPath: image))
       let daemon = try Daemon(["--type", "block", "--blk-file", image, "--queues", "2"] + options)
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       for round in 0..<6 {
         let guest = try Guest(format: format)
         let frontEnd = try RawFrontEnd(path: daemon.path)
@@ -151,7 +151,7 @@ struct LostMemoryTests {
   func fullFileSystem() async throws {
     try await blocking {
       let daemon = try Daemon()
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       let folder = try MountedFolder("tmpfs", options: "size=1m")
       let guest = try Guest(file: OwnedFD(adopting: try folder.makeFile("memory")))
       let frontEnd = try RawFrontEnd(path: daemon.path)

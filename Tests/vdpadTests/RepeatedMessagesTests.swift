@@ -75,11 +75,11 @@ struct RepeatedMessagesTests {
       let messages = Self.messages(guest, theirs)
       var before: Footprint?
       for round in 0..<Self.warmUp + Self.rounds {
-        if round == Self.warmUp { before = try Footprint(of: daemon.process) }
+        if round == Self.warmUp { before = try Footprint.settled(of: daemon.process) }
         for message in messages { try message.send(frontEnd) }
         if round % 100 == 0 { #expect(try guest.exchange([1, 2, 3]) == [1, 2, 3]) }
       }
-      let after = try Footprint(of: daemon.process)
+      let after = try Footprint.settled(of: daemon.process)
       let first = try #require(before)
       #expect(after.holdings == first.holdings, "before: \(first); after: \(after)")
       #expect(after.mappings <= first.mappings, "before: \(first); after: \(after)")

@@ -161,7 +161,7 @@ struct RingFormatTests {
     try await blocking {
       let queues = 128
       let daemon = try Daemon(["--queues", "\(queues)"] + engine)
-      let idle = daemon.holdings
+      let idle = try daemon.settledHoldings()
       let guest = try Guest(queues: queues, format: format)
       let frontEnd = try RawFrontEnd(path: daemon.path)
       try guest.run(with: frontEnd)

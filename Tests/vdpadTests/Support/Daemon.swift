@@ -35,18 +35,14 @@ final class Daemon: Sendable {
     return (status, process.output())
   }
 
-  /// What it holds, for a comparison before and after.
+  /// What it holds at this moment.
   var holdings: Holdings { Holdings(of: process) }
 
-  /// Waits until it holds no more than `before`; what it holds then.
-  func settled(to before: Holdings) -> Holdings {
-    var now = holdings
-    _ = becomesTrue {
-      now = holdings
-      return now == before
-    }
-    return now
-  }
+  /// What it holds once it has let go of all that it is letting go of, for a comparison before and after.
+  func settledHoldings() throws -> Holdings { try Holdings.settled(of: process) }
+
+  /// Waits until it holds what it held `before`; what it holds then.
+  func settled(to before: Holdings) -> Holdings { Holdings.settled(of: process, to: before) }
 
   /// Ends it as an operator does, and waits.
   func end() throws -> Peers.ExitStatus {
@@ -56,11 +52,13 @@ final class Daemon: Sendable {
 }
 
 /// Whether `condition` comes true in time.
-func becomesTrue(within time: Duration = .seconds(10), _ condition: () -> Bool) -> Bool {
+func becomesTrue(
+  within time: Duration = .seconds(10), every interval: TimeInterval = 0.002, _ condition: () -> Bool
+) -> Bool {
   let deadline = ContinuousClock.now + time
   while !condition() {
     guard ContinuousClock.now < deadline else { return false }
-    Thread.sleep(forTimeInterval: 0.002)
+    Thread.sleep(forTimeInterval: interval)
   }
   return true
 }

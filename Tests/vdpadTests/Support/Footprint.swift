@@ -17,6 +17,12 @@ struct Footprint: CustomStringConvertible {
     resident = try #require(rollup.firstMatch(of: #/Rss: +(\d+) kB/#).flatMap { Int($0.output.1) })
   }
 
+  /// What a process has once its holdings have settled.
+  static func settled(of process: PeerProcess) throws -> Footprint {
+    _ = try Holdings.settled(of: process)
+    return try Footprint(of: process)
+  }
+
   var description: String {
     "\(holdings.descriptors) descriptors, \(mappings) mappings, \(holdings.mappings) of them of guests, \(resident) KiB"
   }
