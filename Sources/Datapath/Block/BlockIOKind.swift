@@ -12,7 +12,7 @@ enum BlockIOKind: String, CaseIterable, Sendable {
   static let depth = 128
 
   /// Makes a ring for a queue.
-  typealias Ring = (BlockFile, _ depth: Int, BlockThreads?) throws(Errno) -> any BlockIO
+  typealias Ring = (BlockFile, _ depth: Int, BlockThreads) throws(Errno) -> any BlockIO
 
   /// Makes the operations of all queues of a device.
   ///
@@ -49,7 +49,7 @@ enum BlockIOKind: String, CaseIterable, Sendable {
     }
   }
 
-  private static func makeRing(file: BlockFile, depth: Int, helper: BlockThreads?) throws(Errno) -> any BlockIO {
+  private static func makeRing(file: BlockFile, depth: Int, helper: BlockThreads) throws(Errno) -> any BlockIO {
     try UringIO(file: file, depth: depth, threads: helper)
   }
 }

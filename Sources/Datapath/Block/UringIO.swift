@@ -11,10 +11,9 @@ internal import VDPA
   private let file: OwnedFD
   // Made and ended by this object alone, and used by one thread at a time.
   private let ring: OpaquePointer
-  /// What io_uring does worse, or not on every kernel.
-  private let others: ThreadIO?
-  private let areWritesApart: Bool
-  private let areReadsApart: Bool
+  /// Does what is done apart.
+  private let others: ThreadIO
+  private let apart: Apart
 
   /// What the one thread uses that uses this object at a time.
   private struct Own: ~Copyable {
@@ -42,21 +41,19 @@ internal import VDPA
   /// - Parameters:
   ///   - file: What the operations are done on.
   ///   - depth: How many may be under way.
-  ///   - threads: One, that does the discards of a block device, which io_uring has only learnt lately; the writes of a
-  ///     file, most of which io_uring hands to a thread of the kernel's one by one; and, where the file system is memory,
-  ///     its reads, for the same reason. Nil for a ring that does all but discards.
+  ///   - threads: One, that does what is done apart.
+  ///   - apart: What that is; nil for what io_uring does worse.
   /// - Throws: `Errno`, when the system has no io_uring, or not for this process, or no descriptor left.
-  init(file: BlockFile, depth: Int, threads: BlockThreads?) throws(Errno) {
+  init(file: BlockFile, depth: Int, threads: BlockThreads, apart: Apart? = nil) throws(Errno) {
     wakeup = try EventFD.make()
     self.file = file.descriptor
-    areWritesApart = threads != nil && !file.isBlockDevice
-    areReadsApart = threads != nil && file.isInMemory
+    self.apart = apart ?? .whatIsWorse(on: file)
     self.depth = depth
     var made: OpaquePointer?
     let error = unsafe curing_create(UInt32(depth), wakeup.rawValue, &made)
     guard error == 0, let made = unsafe made else { throw Errno(rawValue: -error) }
     unsafe ring = made
-    others = threads.map { [wakeup] in ThreadIO($0, depth: depth, wakeup: wakeup) }
+    others = ThreadIO(threads, depth: depth, wakeup: wakeup)
   }
 
   deinit {
@@ -64,16 +61,17 @@ internal import VDPA
     unsafe curing_close(ring)
   }
 
-  var underWay: Int { own.value.underWay + (others?.underWay ?? 0) }
+  var underWay: Int { own.value.underWay + others.underWay }
 
   func prepare(_ operation: BlockOperation) {
-    if let others, isApart(operation.kind) { return others.prepare(operation) }
     let fd = file.rawValue
     let memory = operation.memory
     let isAsynchronous = operation.isRetry || memory.length > UringIO.longestCopy
     let isTaken: Bool
     // The vectors and what they point to stay until the operation has completed.
     switch operation.kind {
+    case .discard: return others.prepare(operation)
+    case .read where apart.contains(.reads), .write where apart.contains(.writes): return others.prepare(operation)
     case .read:
       isTaken = unsafe curing_readv(
         ring, fd, memory.start, UInt32(memory.count), operation.offset, isAsynchronous, operation.tag)
@@ -88,24 +86,13 @@ internal import VDPA
     case .zeroRange:
       isTaken = unsafe curing_allocate(
         ring, fd, CLINUX_ZERO_RANGE, operation.offset, operation.length, operation.tag)
-    case .discard: preconditionFailure("a ring without a thread is not sent discards")
     }
     precondition(isTaken, "more operations than the ring has room for")
     own.value.prepared += 1
   }
 
-  /// Whether operations are done by the thread and not by the ring.
-  private func isApart(_ kind: BlockOperation.Kind) -> Bool {
-    switch kind {
-    case .discard: true
-    case .write: areWritesApart
-    case .read: areReadsApart
-    case .durableWrite, .sync, .punchHole, .zeroRange: false
-    }
-  }
-
   func submit() -> Bool {
-    _ = others?.submit()
+    _ = others.submit()
     if own.value.prepared == 0 { return true }
     let left = unsafe curing_submit(ring)
     // An error says that the kernel is short of something: nothing is lost, what was prepared is still there.
@@ -117,12 +104,12 @@ internal import VDPA
 
   func wantWakeups(_ wanted: Bool) {
     own.value.areWakeupsWanted = wanted
-    others?.wantWakeups(wanted)
+    others.wantWakeups(wanted)
     unsafe curing_want_events(ring, wanted)
   }
 
   func reap(_ body: (BlockCompletion) -> Void) -> Int {
-    let count = (others?.reap(body) ?? 0) + reapRing(body)
+    let count = others.reap(body) + reapRing(body)
     if count > 0 {
       own.value.emptyLooks = 0
     } else if !own.value.areWakeupsWanted, underWay > 0 {
@@ -148,7 +135,7 @@ internal import VDPA
   }
 
   func drain() {
-    others?.drain()
+    others.drain()
     while own.value.underWay > 0 {
       guard unsafe curing_wait(ring) == 0 else { return }
       _ = reapRing { _ in }

@@ -109,6 +109,8 @@ import VDPA
       #expect(try bench.run(BlockOperation(kind: .punchHole, length: 512)) == -Int(EBADF))
     }
     let bench = try Bench(way, file)
+    // Only a block device can be told what is not needed.
+    #expect(try bench.run(BlockOperation(kind: .discard, length: 512)) == -Int(ENOTTY))
     // The guest's memory ends where its file ends, whatever has been mapped: an error and no signal.
     bench.arena.truncate(4096)
     let gone = bench.vectors([(8192, 512)])

@@ -18,11 +18,10 @@ enum IOUnderTest: CaseIterable, CustomTestStringConvertible {
 
   func make(_ file: BlockFile, depth: Int = 64) throws -> any BlockIO {
     switch self {
-    case .uring:
-      try UringIO(file: file, depth: depth, threads: BlockThreads(count: 1, file: file.descriptor))
-    case .ring:
+    case .uring, .ring:
       try UringIO(
-        file: file, depth: depth, threads: file.isBlockDevice ? BlockThreads(count: 1, file: file.descriptor) : nil)
+        file: file, depth: depth, threads: BlockThreads(count: 1, file: file.descriptor),
+        apart: self == .ring ? [] : nil)
     case .threads: ThreadIO(try BlockThreads(file: file.descriptor), depth: depth, wakeup: try EventFD.make())
     }
   }
