@@ -125,7 +125,7 @@ let package = Package(
     .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),
     .testTarget(name: "PeersTests", dependencies: ["Peers", "peer-parent", system], swiftSettings: settings),
     .testTarget(
-      name: "BenchmarkTests", dependencies: ["CRingLoop", "vdpa-bench", "Peers", "VDPA", "Virtio"],
+      name: "BenchmarkTests", dependencies: ["CRingLoop", "vdpa-bench", "Peers", "VDPA", "Virtio", argumentParser],
       swiftSettings: settings),
     // The whole against DPDK's front-end.
     .testTarget(

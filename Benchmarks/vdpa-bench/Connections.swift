@@ -82,20 +82,14 @@ struct Connections: ParsableCommand {
       for stall in round.isMultiple(of: 2) ? Stall.allCases : Stall.allCases.reversed() {
         let finish = begin(stall, machines[0].frontEnd)
         var answers = Latencies()
-        let processes = [backEnd.pid, getpid()]
-        let before = (delays: processes.map(PeerProcess.schedulingDelay), time: MonotonicClock.nanoseconds)
+        let disturbance = Disturbance(of: backEnd.pid, getpid())
         for i in 0..<questions {
           let other = machines[1 + i % (count - 1)].frontEnd
           let start = MonotonicClock.nanoseconds
           _ = try other.ask(.getStatus)
           answers.add(MonotonicClock.nanoseconds - start)
         }
-        let time = Double(MonotonicClock.nanoseconds - before.time)
-        let delays = zip(before.delays, processes.map(PeerProcess.schedulingDelay)).compactMap { before, after in
-          before.flatMap { before in after.map { Double($0 &- before) } }
-        }
-        // The worse of the two ends: their sum would count the same intruder twice.
-        answers.disturbance = (delays.max() ?? 0) / time
+        answers.disturbance = disturbance.share() ?? 0
         latencies[stall, default: []].append(answers)
         try finish()
       }

@@ -44,14 +44,7 @@ struct Fairness: ParsableCommand {
   @Option(help: "How the worker runs: poll, adaptive or event.")
   var mode = "poll"
 
-  @Option(help: "The CPU of the back-end.")
-  var backendCPU = PeerCPU.backEnd
-
-  @Option(help: "The CPU of the front-end.")
-  var frontendCPU = PeerCPU.frontEnd
-
-  @Option(help: "The daemon (default: the vdpad beside this program).")
-  var vdpad: String?
+  @OptionGroup var ends: BothEnds
 
   @Flag(help: "Count instructions a packet, under valgrind.")
   var instructions = false
@@ -71,38 +64,30 @@ struct Fairness: ParsableCommand {
     guard ["poll", "adaptive", "event"].contains(mode) else {
       throw ValidationError("--mode is poll, adaptive or event")
     }
-    for cpu in [backendCPU, frontendCPU] where !PeerCPU.allowed.contains(cpu) {
-      throw ValidationError("CPU \(cpu) is not one this process may run on (\(PeerCPU.allowed))")
-    }
   }
 
   func run() throws {
-    var figures: [Case: [Double]] = [:]
+    var figures: Rounds<Case> = [:]
     for round in 0..<(instructions ? 1 : rounds) {
       // In turns first, so that a drift of the machine's speed weighs on all.
       for which in round.isMultiple(of: 2) ? Case.allCases : Case.allCases.reversed() {
         let figure = instructions ? try instructionsAPacket(which) : try rate(which)
-        figures[which, default: []].append(figure)
+        figures.add(figure, of: which)
       }
     }
     print(json ? try report(figures) : table(figures))
   }
 
-  private func ratio(_ which: Case, _ figures: [Case: [Double]]) -> Double? {
-    guard let own = figures[which], let alone = figures[.alone] else { return nil }
-    return zip(own, alone).map { $0 / $1 }.median
-  }
-
   private func name(_ which: Case) -> String { which == .alone ? which.rawValue : "\(which.rawValue) \(queues)" }
 
-  private func table(_ figures: [Case: [Double]]) -> String {
+  private func table(_ figures: Rounds<Case>) -> String {
     textTable(
       [["\(port), \(size) B, \(mode)", instructions ? "instructions/packet" : "Mpps", "to one alone"]]
         + Case.allCases.map { which in
-          let median = figures[which]?.median
+          let median = figures.median(which)
           return [
             name(which), instructions ? median.map { Figure.fixed($0, 1) } ?? "-" : Figure.mega(median),
-            ratio(which, figures).map { Figure.fixed($0, 3) } ?? "-",
+            figures.ratio(which, to: .alone).map { Figure.fixed($0, 3) } ?? "-",
           ]
         })
   }
@@ -114,9 +99,9 @@ struct Fairness: ParsableCommand {
     let ratio: Double?
   }
 
-  private func report(_ figures: [Case: [Double]]) throws -> String {
+  private func report(_ figures: Rounds<Case>) throws -> String {
     let rows = Case.allCases.map {
-      Row(queues: name($0), rounds: figures[$0] ?? [], ratio: ratio($0, figures))
+      Row(queues: name($0), rounds: figures[$0], ratio: figures.ratio($0, to: .alone))
     }
     return try jsonText(rows)
   }
@@ -171,7 +156,7 @@ struct Fairness: ParsableCommand {
     let pairs = which == .alone ? 1 : queues
     let scratch = try ScratchDirectory("fairness")
     let socket = scratch.file("sock")
-    var program = try vdpad ?? PeerProcess.builtProgram("vdpad")
+    var program = try ends.daemon()
     if !wrapper.isEmpty {
       // Valgrind does not get along with all debugging information.
       let stripped = scratch.file("vdpad")
@@ -184,7 +169,7 @@ struct Fairness: ParsableCommand {
     }
     let command =
       wrapper + [
-        program, "serve", "--socket-path", socket, "--port", "\(port)", "--\(mode)", "--cpu", "\(backendCPU)",
+        program, "serve", "--socket-path", socket, "--port", "\(port)", "--\(mode)", "--cpu", "\(ends.backendCPU)",
         "--queues", "\(pairs)",
       ]
     let process = try PeerProcess(
@@ -200,7 +185,7 @@ struct Fairness: ParsableCommand {
     try guest.start(over: frontend)
     let busy = which == .all ? 0..<pairs : pairs - 1..<pairs
     return try withExtendedLifetime(guest) {
-      try body(try RingTurner(guest, pairs: busy, length: size, cpu: frontendCPU), process)
+      try body(try RingTurner(guest, pairs: busy, length: size, cpu: ends.frontendCPU), process)
     }
   }
 }

@@ -47,14 +47,7 @@ struct Latency: ParsableCommand {
   @Flag(help: "Packed rings.")
   var packed = false
 
-  @Option(help: "The CPU of the back-end.")
-  var backendCPU = PeerCPU.backEnd
-
-  @Option(help: "The CPU of the front-end.")
-  var frontendCPU = PeerCPU.frontEnd
-
-  @Option(help: "The daemon (default: the vdpad beside this program).")
-  var vdpad: String?
+  @OptionGroup var ends: BothEnds
 
   @Flag(help: "JSON in place of tables and histograms.")
   var json = false
@@ -64,15 +57,10 @@ struct Latency: ParsableCommand {
       throw ValidationError("samples and rounds are positive, --gap is 10 to 1000000, --idle 0 to 3600")
     }
     guard (60...1514).contains(size) else { throw ValidationError("--size is 60 to 1514 bytes") }
-    for cpu in [backendCPU, frontendCPU] where !PeerCPU.allowed.contains(cpu) {
-      throw ValidationError("CPU \(cpu) is not one this process may run on (\(PeerCPU.allowed))")
-    }
   }
 
   func run() throws {
-    if backendCPU == frontendCPU {
-      FileHandle.standardError.write(Data("both ends share CPU \(backendCPU): the figures say little\n".utf8))
-    }
+    ends.warnIfShared()
     var outcomes: [String: Outcome] = [:]
     for round in 0..<rounds {
       for mode in round.isMultiple(of: 2) ? modes : modes.reversed() {
@@ -88,8 +76,8 @@ struct Latency: ParsableCommand {
     let scratch = try ScratchDirectory("latency")
     let socket = scratch.file("sock")
     let process = try PeerProcess(
-      try vdpad ?? PeerProcess.builtProgram("vdpad"),
-      ["serve", "--socket-path", socket, "--port", "loopback", "--\(mode)", "--cpu", "\(backendCPU)"],
+      try ends.daemon(),
+      ["serve", "--socket-path", socket, "--port", "loopback", "--\(mode)", "--cpu", "\(ends.backendCPU)"],
       hint: "`swift build -c release --product vdpad` makes it")
     defer { process.terminate() }
     try ListeningSocket.wait(at: socket, by: process)
@@ -100,16 +88,11 @@ struct Latency: ParsableCommand {
     try guest.start(over: frontend)
     let packets = try SinglePackets(guest, length: size)
     // Caches, and what is resolved at the first call.
-    _ = try packets.run(20, gap: gap, cpu: frontendCPU)
-    let processes = [process.pid, getpid()]
-    let before = (delays: processes.map(PeerProcess.schedulingDelay), time: MonotonicClock.nanoseconds)
-    let samples = try packets.run(samples, gap: gap, cpu: frontendCPU)
+    _ = try packets.run(20, gap: gap, cpu: ends.frontendCPU)
+    let disturbance = Disturbance(of: process.pid, getpid())
+    let samples = try packets.run(samples, gap: gap, cpu: ends.frontendCPU)
     for sample in samples { outcome.latencies.add(sample) }
-    let time = Double(MonotonicClock.nanoseconds - before.time)
-    let delays = zip(before.delays, processes.map(PeerProcess.schedulingDelay)).compactMap { before, after in
-      before.flatMap { before in after.map { Double($0 &- before) } }
-    }
-    outcome.disturbances.append((delays.max() ?? 0) / time)
+    outcome.disturbances.append(disturbance.share() ?? 0)
     guard idle > 0, let busy = process.runTime else { return }
     let start = MonotonicClock.nanoseconds
     Thread.sleep(forTimeInterval: idle)

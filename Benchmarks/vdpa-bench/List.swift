@@ -7,3 +7,6 @@ func list<Value>(_ text: String, _ parse: (String) -> Value?) throws -> [Value] 
     return value
   }
 }
+
+/// The value of an option that is on or off.
+func onOrOff(_ text: String) -> Bool? { ["on": true, "off": false][text] }

@@ -44,14 +44,7 @@ struct Block: ParsableCommand {
   @Flag(help: "The front-end waits for calls in place of polling, as an event loop does.")
   var sleep = false
 
-  @Option(help: "The CPU of the back-end.")
-  var backendCPU = PeerCPU.backEnd
-
-  @Option(help: "The CPU of the front-end.")
-  var frontendCPU = PeerCPU.frontEnd
-
-  @Option(help: "The daemon (default: the vdpad beside this program).")
-  var vdpad: String?
+  @OptionGroup var ends: BothEnds
 
   @Option(
     help: "Only these back-ends: vdpad, vdpad-poll, qsd-uring, qsd-threads.",
@@ -72,22 +65,19 @@ struct Block: ParsableCommand {
     guard length > 0, length % 512 == 0, length <= 1 << 20 else {
       throw ValidationError("a request has whole sectors of 512 bytes, up to 1 MiB")
     }
-    for cpu in [backendCPU, frontendCPU] where !PeerCPU.allowed.contains(cpu) {
-      throw ValidationError("CPU \(cpu) is not one this process may run on (\(PeerCPU.allowed))")
-    }
   }
 
   func run() throws {
-    let daemon = try only.allSatisfy(\.isReference) ? "" : vdpad ?? PeerProcess.builtProgram("vdpad")
+    let daemon = try only.allSatisfy(\.isReference) ? "" : ends.daemon()
     if let logs { try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true) }
-    if backendCPU == frontendCPU { note("both ends share CPU \(backendCPU): the figures say little") }
+    ends.warnIfShared()
     let path = folder + "/vdpa-bench-\(ProcessInfo.processInfo.processIdentifier).img"
     defer { try? FileManager.default.removeItem(atPath: path) }
     try makeFile(path)
     // The programs that are started get their own.
-    var cpu = Int32(frontendCPU)
+    var cpu = Int32(ends.frontendCPU)
     guard unsafe clinux_pin(&cpu, 1) == 0 else {
-      throw PeerError(.invalidRun, "the front-end cannot be pinned to CPU \(frontendCPU)")
+      throw PeerError(.invalidRun, "the front-end cannot be pinned to CPU \(ends.frontendCPU)")
     }
     var report = BlockReport(servers: only)
     for direction in directions {
@@ -113,25 +103,22 @@ struct Block: ParsableCommand {
     let scratch = try ScratchDirectory("bench")
     let socket = scratch.file("sock")
     let process = try server.start(
-      file: file, socket: socket, cpu: backendCPU, queues: 1, vdpad: daemon,
+      file: file, socket: socket, cpu: ends.backendCPU, queues: 1, vdpad: daemon,
       log: logs.map { "\($0)/\(row.load.order)-\(row.load.direction)-\(round + 1)-\(server).log" })
     defer { process.terminate() }
     let frontEnd = try BlockFrontEnd(socket: socket, load: row.load, sleeps: sleep)
     // Past the first requests, with caches and branch predictors warm.
     _ = try frontEnd.run(seconds: 0.2)
-    let own = ProcessInfo.processInfo.processIdentifier
-    let before = PeerProcess.schedulingDelay(of: own)
+    let disturbance = Disturbance(of: getpid())
     let outcome = try frontEnd.run(seconds: seconds)
-    let disturbance = before.flatMap { before in
-      PeerProcess.schedulingDelay(of: own).map { Double($0 &- before) / 1e9 / seconds }
-    }
+    let share = disturbance.share()
     try frontEnd.stop()
-    row.rates[server, default: []].append(outcome.perSecond)
-    row.disturbance = max(row.disturbance, disturbance ?? 0)
+    row.rates.add(outcome.perSecond, of: server)
+    row.disturbance = max(row.disturbance, share ?? 0)
     note(
       "\(row.load.order) \(row.load.direction), round \(round + 1) of \(rounds), \(server): "
         + "\(Figure.fixed(outcome.perSecond / 1000, 1)) k/s, \(outcome.kicks) kicks, \(outcome.calls) calls"
-        + (disturbance.map { ", \(Figure.percent($0)) waiting for a CPU" } ?? ""))
+        + (share.map { ", \(Figure.percent($0)) waiting for a CPU" } ?? ""))
   }
 
   /// A file without holes, all of it in the page cache.
@@ -143,6 +130,4 @@ struct Block: ParsableCommand {
     try file.synchronize()
     try file.close()
   }
-
-  private func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 }

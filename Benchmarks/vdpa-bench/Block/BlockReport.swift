@@ -1,20 +1,16 @@
-import Foundation
-
 /// The figures of all loads and back-ends, as a table for people and as JSON for scripts.
 struct BlockReport: Sendable {
   /// The requests a second of every round, by back-end.
   struct Row: Sendable {
     let load: BlockLoad
-    var rates: [BlockServer: [Double]] = [:]
+    var rates: Rounds<BlockServer> = [:]
     /// The worst share of a measurement's time in which other programs had the CPU of the front-end.
     var disturbance = 0.0
 
-    func median(_ server: BlockServer) -> Double? { rates[server]?.median }
-
     /// The requests of a back-end to those of the better of its references in the same round, the median over the rounds.
     func ratio(_ server: BlockServer) -> Double? {
-      guard let ours = rates[server] else { return nil }
-      let theirs = rates.filter(\.key.isReference).values
+      let ours = rates[server]
+      let theirs = BlockServer.allCases.filter(\.isReference).map { rates[$0] }
       return ours.indices.compactMap { round in
         let best = theirs.compactMap { $0.indices.contains(round) ? $0[round] : nil }.max()
         return best.flatMap { $0 > 0 ? ours[round] / $0 : nil }
@@ -33,7 +29,7 @@ struct BlockReport: Sendable {
     for row in rows {
       lines.append(
         ["\(row.load.order) \(row.load.direction) \(row.load.length) B x \(row.load.depth)"]
-          + servers.map { row.median($0).map { Figure.fixed($0 / 1000, 1) } ?? "-" }
+          + servers.map { row.rates.median($0).map { Figure.fixed($0 / 1000, 1) } ?? "-" }
           + own.map { row.ratio($0).map { Figure.fixed($0, 2) } ?? "-" } + [Figure.percent(row.disturbance)])
     }
     return textTable(lines)
@@ -55,17 +51,13 @@ struct BlockReport: Sendable {
 
   func json() throws -> String {
     let encoded = rows.map { row in
-      func byName(_ value: (BlockServer) -> Double?) -> [String: Double] {
-        Dictionary(uniqueKeysWithValues: servers.compactMap { server in value(server).map { (server.rawValue, $0) } })
-      }
-      return Encoded(
+      Encoded(
         direction: row.load.direction.rawValue, order: row.load.order.rawValue, bytes: row.load.length,
-        depth: row.load.depth, requestsPerSecond: byName(row.median),
-        rounds: Dictionary(uniqueKeysWithValues: row.rates.map { ($0.key.rawValue, $0.value) }),
-        ratios: byName { $0.isReference ? nil : row.ratio($0) }, disturbance: row.disturbance)
+        depth: row.load.depth, requestsPerSecond: row.rates.mediansByName, rounds: row.rates.byName,
+        ratios: Dictionary(
+          uniqueKeysWithValues: own.compactMap { server in row.ratio(server).map { (server.rawValue, $0) } }),
+        disturbance: row.disturbance)
     }
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.prettyPrinted, .sortedKeys]
-    return String(decoding: try encoder.encode(encoded), as: UTF8.self)
+    return try jsonText(encoded)
   }
 }

@@ -45,7 +45,7 @@ struct Instructions: ParsableCommand {
       }
     }
     guard failures.isEmpty else {
-      for failure in failures { FileHandle.standardError.write(Data("error: \(failure)\n".utf8)) }
+      for failure in failures { note("error: \(failure)") }
       throw ExitCode.failure
     }
   }

@@ -6,15 +6,10 @@ struct RingReport: Sendable {
   /// Nanoseconds a packet of every round by code.
   struct Row: Sendable {
     let ringCase: RingCase
-    var nanoseconds: [RingSide: [Double]] = [:]
-
-    func median(_ side: RingSide) -> Double? { nanoseconds[side]?.median }
+    var nanoseconds: Rounds<RingSide> = [:]
 
     /// C's time to Swift's, the median over the rounds.
-    var ratio: Double? {
-      guard let swift = nanoseconds[.swift], let c = nanoseconds[.c] else { return nil }
-      return zip(c, swift).map { $0 / $1 }.median
-    }
+    var ratio: Double? { nanoseconds.ratio(.c, to: .swift) }
   }
 
   /// Whether the programs were compiled for the very machine.
@@ -26,7 +21,9 @@ struct RingReport: Sendable {
       [["rings", "swift ns", "c ns", "c/swift"]]
       + rows.map { row in
         [row.ringCase.name]
-          + ([row.median(.swift), row.median(.c), row.ratio]).map { $0.map { Figure.fixed($0, 2) } ?? "-" }
+          + ([row.nanoseconds.median(.swift), row.nanoseconds.median(.c), row.ratio]).map {
+            $0.map { Figure.fixed($0, 2) } ?? "-"
+          }
       }
     return textTable(rows) + "\ncompiled for " + (isNative ? "this machine (-march=native)" : "any machine of its kind")
   }
@@ -48,17 +45,12 @@ struct RingReport: Sendable {
 
   func json() throws -> String {
     let lines = rows.map { row in
-      var medians: [String: Double] = [:]
-      var rounds: [String: [Double]] = [:]
-      for side in RingSide.allCases {
-        medians[side.rawValue] = row.median(side)
-        rounds[side.rawValue] = row.nanoseconds[side]
-      }
       let ringCase = row.ringCase
       return Line(
         name: ringCase.name, format: "\(ringCase.format)", direction: ringCase.direction.rawValue,
         bytes: ringCase.bytes, size: ringCase.size, regions: ringCase.regions, mergeable: ringCase.isMergeable,
-        native: isNative, nanoseconds: medians, rounds: rounds, ratio: row.ratio)
+        native: isNative, nanoseconds: row.nanoseconds.mediansByName, rounds: row.nanoseconds.byName,
+        ratio: row.ratio)
     }
     return try jsonText(lines)
   }

@@ -38,7 +38,7 @@ struct Rings: ParsableCommand {
 
   @Option(
     help: "Whether a packet may fill several buffers of the guest: on, off.",
-    transform: { try list($0) { ["on": true, "off": false][$0] } })
+    transform: { try list($0, onOrOff) })
   var mergeable = [true]
 
   @Flag(help: "Packets of the Swift code are in a pool's buffers; those of the C code are in an arena all the same.")
@@ -97,7 +97,7 @@ struct Rings: ParsableCommand {
       for side in RingSide.allCases { try measurement.verify(side) }
       for round in 0..<rounds {
         for side in round.isMultiple(of: 2) ? RingSide.allCases : RingSide.allCases.reversed() {
-          row.nanoseconds[side, default: []].append(try measurement.nanoseconds(side))
+          row.nanoseconds.add(try measurement.nanoseconds(side), of: side)
         }
       }
       report.rows.append(row)

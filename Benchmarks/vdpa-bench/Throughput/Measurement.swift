@@ -57,20 +57,15 @@ struct Measurement: Sendable {
     }
     // Past the first bursts, with caches and branch predictors warm.
     Thread.sleep(forTimeInterval: 0.3)
-    let processes = [backEnd, frontEnd.session.process]
-    let (before, start) = (processes.map(\.schedulingDelay), ContinuousClock.now)
+    let disturbance = Disturbance(of: backEnd.pid, frontEnd.session.process.pid)
     let rate = try frontEnd.rate(plan.port == .sink ? .sent : .received, seconds: seconds)
     guard rate > 0 else {
       throw PeerError(.invalidRun, "no packet moved: \(kind), \(plan.name)")
     }
-    let elapsed = (ContinuousClock.now - start) / .nanoseconds(1)
-    // The worse of the two ends: their sum would count the same intruder twice.
-    let disturbance = zip(before, processes).compactMap { before, process in
-      before.flatMap { before in process.schedulingDelay.map { Double($0 &- before) / elapsed } }
-    }.max()
+    let share = disturbance.share()
     return Outcome(
       packetsPerSecond: rate, memory: frontEnd.session.memory, driver: try frontEnd.driverPath(),
-      disturbance: disturbance)
+      disturbance: share)
   }
 
   /// Starts the back-end; returns it and what ends it.

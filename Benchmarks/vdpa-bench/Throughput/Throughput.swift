@@ -33,10 +33,10 @@ struct Throughput: ParsableCommand {
   var formats = [RingPath.Format.split]
 
   @Option(
-    help: "Loopback: whether a packet may fill several buffers: on, off.", transform: { try list($0, Throughput.isOn) })
+    help: "Loopback: whether a packet may fill several buffers: on, off.", transform: { try list($0, onOrOff) })
   var mergeable = [true]
 
-  @Option(help: "Loopback: whether buffers come back in order: on, off.", transform: { try list($0, Throughput.isOn) })
+  @Option(help: "Loopback: whether buffers come back in order: on, off.", transform: { try list($0, onOrOff) })
   var inOrder = [true]
 
   @Option(help: "Queue pairs.")
@@ -48,14 +48,7 @@ struct Throughput: ParsableCommand {
   @Option(help: "Bursts of 32 packets that the front-end sends first, on each queue, for loopback.")
   var bursts = 32
 
-  @Option(help: "The CPU of the back-end.")
-  var backendCPU = PeerCPU.backEnd
-
-  @Option(help: "The CPU of the front-end.")
-  var frontendCPU = PeerCPU.frontEnd
-
-  @Option(help: "The daemon (default: the vdpad beside this program).")
-  var vdpad: String?
+  @OptionGroup var ends: BothEnds
 
   @Option(help: "A second daemon, compiled for this very machine; its figures stand beside.")
   var native: String?
@@ -76,8 +69,6 @@ struct Throughput: ParsableCommand {
   @Flag(help: "JSON in place of the table.")
   var json = false
 
-  private static func isOn(_ text: String) -> Bool? { ["on": true, "off": false][text] }
-
   private var backEnds: [BackEndKind] { only.filter { $0 != .native || native != nil } }
 
   func validate() throws {
@@ -91,21 +82,18 @@ struct Throughput: ParsableCommand {
     guard queueSize.nonzeroBitCount == 1, (32...32768).contains(queueSize) else {
       throw ValidationError("a ring has a power of two of descriptors, from 32 to 32768")
     }
-    for cpu in [backendCPU, frontendCPU] where !PeerCPU.allowed.contains(cpu) {
-      throw ValidationError("CPU \(cpu) is not one this process may run on (\(PeerCPU.allowed))")
-    }
     guard !backEnds.isEmpty else { throw ValidationError("native is a back-end only with --native FILE") }
   }
 
   func run() throws {
     let measurement = Measurement(
-      seconds: seconds, queues: queues, queueSize: queueSize, bursts: bursts, backEndCPU: backendCPU,
-      frontEndCPU: frontendCPU,
+      seconds: seconds, queues: queues, queueSize: queueSize, bursts: bursts, backEndCPU: ends.backendCPU,
+      frontEndCPU: ends.frontendCPU,
       daemons: [
-        .vdpad: try only.contains(.vdpad) ? vdpad ?? PeerProcess.builtProgram("vdpad") : "", .native: native ?? "",
+        .vdpad: try only.contains(.vdpad) ? ends.daemon() : "", .native: native ?? "",
       ], logs: logs)
     if let logs { try FileManager.default.createDirectory(atPath: logs, withIntermediateDirectories: true) }
-    if backendCPU == frontendCPU { note("both ends share CPU \(backendCPU): the figures say little") }
+    ends.warnIfShared()
     let plans = CellPlan.all(ports: ports, formats: formats, sizes: sizes, mergeable: mergeable, inOrder: inOrder)
     var report = ThroughputReport(backEnds: backEnds)
     var countdown = Countdown(plans.count * rounds * backEnds.count)
@@ -135,8 +123,6 @@ struct Throughput: ParsableCommand {
     try Data(text.utf8).write(to: URL(fileURLWithPath: path))
     note("written: \(path)")
   }
-
-  private func note(_ text: String) { FileHandle.standardError.write(Data((text + "\n").utf8)) }
 }
 
 extension ThroughputReport {
@@ -156,7 +142,7 @@ extension ThroughputReport {
     }
     memory = outcome.memory
     cell.driver = outcome.driver
-    cell.rates[kind, default: []].append(outcome.packetsPerSecond)
+    cell.rates.add(outcome.packetsPerSecond, of: kind)
     cell.disturbance = max(cell.disturbance, outcome.disturbance ?? 0)
   }
 }

@@ -78,16 +78,11 @@ struct ThroughputReport: Sendable {
 
   func json() throws -> String {
     let rows = cells.map { cell in
-      var medians: [String: Double] = [:]
-      var rounds: [String: [Double]] = [:]
-      for kind in backEnds {
-        medians[kind.rawValue] = cell.median(kind)
-        rounds[kind.rawValue] = cell.rates[kind]
-      }
       let plan = cell.plan
       return Row(
         name: plan.name, port: plan.port.rawValue, format: plan.format.rawValue, bytes: plan.bytes,
-        mergeable: plan.isMergeable, inOrder: plan.isInOrder, packetsPerSecond: medians, rounds: rounds,
+        mergeable: plan.isMergeable, inOrder: plan.isInOrder, packetsPerSecond: cell.rates.mediansByName,
+        rounds: cell.rates.byName,
         ratio: cell.ratio(), nativeRatio: cell.ratio(.native), disturbance: cell.disturbance,
         driver: cell.driver?.description)
     }
