@@ -153,7 +153,8 @@ import Testing
     var to = try receive.device(memory)
     #expect(to.enqueueBurst(from: burst, first: 1, memory: memory.view, headerLength: 12, mergeable: false) == 4)
     burst.rearm()
-    #expect((1..<5).allSatisfy { burst[$0].outcome == .oversized })
+    for i in 1..<5 { burst.truncate(i, to: 0) }
+    #expect((1..<5).allSatisfy { burst[$0].outcome == .oversized && burst[$0].length == 0 })
     let buffer = receiver.add([.init(address: 0x1_0c00, length: 100, isWritable: true)])
     #expect(to.enqueueBurst(from: burst, first: 1, memory: memory.view, headerLength: 12, mergeable: false) == 5)
     let collected = receiver.collect()

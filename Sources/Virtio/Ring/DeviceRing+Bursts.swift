@@ -168,7 +168,8 @@ extension DeviceRing {
   package mutating func enqueueBurst(
     from burst: PacketBurst, first: Int, memory: MemoryView, headerLength: Int, mergeable: Bool
   ) -> Int {
-    precondition(first >= 0)
+    // Without a header's length one that was too long could not be told from one without a payload.
+    precondition(first >= 0 && headerLength > 0)
     burst.setHeaderLength(headerLength)
     if let log {
       return enqueue(burst, first, memory: memory, headerLength: headerLength, mergeable: mergeable, notes: log)

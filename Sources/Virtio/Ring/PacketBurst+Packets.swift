@@ -68,6 +68,8 @@ extension PacketBurst {
   public func truncate(_ index: Int, to length: Int) {
     precondition(length >= 0 && length <= payloadLength(of: index))
     let slot = self[index]
+    // It has no place, so not even a header's bytes.
+    guard slot.outcome != .oversized else { return }
     unsafe slots[index].bytes = UInt32(truncatingIfNeeded: slot.headerLength + length)
   }
 
