@@ -29,7 +29,10 @@ final class ChainQueue: WorkerClient {
     /// Requests that came back and may stand for others.
     var spare: [ChainRequest] = []
     /// How many chains are still to be given to the device that it had before: a ring that is drained does them too.
-    var resubmissions: Int { vring?.isEnabled == true ? vring?.ring.resubmissions ?? 0 : 0 }
+    /// Mutating, or all of the state would be copied to ask it.
+    var resubmissions: Int {
+      mutating get { vring?.isEnabled == true ? vring?.ring.resubmissions ?? 0 : 0 }
+    }
   }
 
   /// What the device is done with and the ring does not know of yet.
@@ -131,9 +134,10 @@ final class ChainQueue: WorkerClient {
     let resubmissions = state.resubmissions
     // A thousand heads of one long table are a thousand times its pieces: a guest gets so much memory and time and no more.
     let most = max(4 * (state.vring?.ring.size ?? 0), ChainQueue.maxHeld)
+    let maxVisits = PacketBurst.maxVisits
     guard let memory = state.vring?.memory else { return 0 }
     let view = memory.addressMap.view
-    while count < ChainQueue.burst, visits < PacketBurst.maxVisits, state.inFlight == 0 || state.held < most,
+    while count < ChainQueue.burst, visits < maxVisits, state.inFlight == 0 || state.held < most,
       state.vring?.isEnabled == true, !state.isDraining || state.resubmissions > 0
     {
       let outstanding = state.outstanding

@@ -64,13 +64,9 @@ internal import Virtio
   }
 
   private func copy(_ list: SegmentList) {
-    let count = list.count
-    let segments = unsafe fields.pointee.segments
-    for i in 0..<count {
-      let segment = list[i]
-      unsafe segments[i] = iovec(iov_base: segment.host, iov_len: segment.length)
-    }
-    unsafe fields.pointee.count = count
+    // There is room for as many as the list has.
+    unsafe list.copy(to: fields.pointee.segments)
+    unsafe fields.pointee.count = list.count
   }
 
   var chain: DeviceRing.Chain { unsafe fields.pointee.chain }

@@ -44,8 +44,7 @@ final class SwitchInbox: Sendable {
   func put(_ packets: NetTranslation.Packets, of burst: PacketBurst) -> Put {
     let (result, isToWake) = state.withLock { state -> (Put, Bool) in
       guard state.isOpen else { return (.closed, false) }
-      var rest = packets
-      while rest != 0, state.packets.take(rest.trailingZeroBitCount, of: burst) { rest &= rest &- 1 }
+      let rest = state.packets.take(packets, of: burst)
       if rest != 0 {
         allOverflowed.add(rest.nonzeroBitCount, ordering: .relaxed)
         newOverflowed.add(rest.nonzeroBitCount, ordering: .relaxed)

@@ -85,7 +85,7 @@ struct SwitchPort: NetPort {
     packets &= PacketBurst.capacity == plan.count ? .max : (1 &<< UInt64(plan.count)) &- 1
     incoming.setHeaderLength(NetHeader.modernLength)
     // Nobody but the sender may learn what it left in a header that asks for nothing.
-    NetTranslation.forEach(packets & ~unfinished) { incoming.setHeader(NetHeader(), of: $0) }
+    incoming.setHeader(NetHeader(), ofEach: packets & ~unfinished)
     forward(packets, to: plan.members)
     return plan.count
   }
@@ -154,7 +154,7 @@ struct SwitchPort: NetPort {
       }
       copies.clear()
       copies.setHeaderLength(NetHeader.modernLength)
-      NetTranslation.forEach(packets) { _ = copies.append(copyOf: $0, from: incoming) }
+      copies.append(copiesOf: packets, from: incoming)
       _ = put(copies.count == 0 ? 0 : .max &>> UInt64(64 - copies.count), of: copies, at: port, members)
     }
     copies.clear()

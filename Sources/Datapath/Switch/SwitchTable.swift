@@ -29,8 +29,8 @@ internal import Virtio
 
   // Made and freed with this value, which cannot be copied; `places` entries.
   nonisolated(unsafe) private let entries: UnsafeMutablePointer<Entry>
-  /// How many addresses each port has.
-  private var counts = [Int](repeating: 0, count: Switch.maxPorts)
+  /// How many addresses each port has. Not an `Array`, which is asked before each change whether somebody else has it too.
+  private var counts = InlineArray<128, Int>(repeating: 0)
   /// How long an address is remembered, in seconds.
   private let ageing: UInt32
   private let secret = (UInt64.random(in: 0 ... .max), UInt64.random(in: 0 ... .max) | 1)
@@ -38,6 +38,7 @@ internal import Virtio
 
   init(ageing: UInt32) {
     self.ageing = ageing
+    precondition(counts.count == Switch.maxPorts)
     unsafe entries = .allocate(capacity: SwitchTable.places)
     unsafe entries.initialize(repeating: Entry(), count: SwitchTable.places)
   }

@@ -113,7 +113,8 @@ struct TapPort: NetPort {
     }
   }
 
-  private mutating func lose() {
+  // Its words are made once, and not where packets are.
+  @inline(never) private mutating func lose() {
     isGone = true
     trouble =
       "the TAP device \(queue.name) has been deleted: what the guest sends is dropped; make the device again and restart "

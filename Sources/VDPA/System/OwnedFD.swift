@@ -43,7 +43,7 @@ public final class OwnedFD: Sendable {
   public var isMemory: Bool { clinux_is_memory(rawValue) }
 
   /// The descriptor's number.
-  public var rawValue: CInt { descriptor.rawValue }
+  @inlinable public var rawValue: CInt { descriptor.rawValue }
 
   /// A second descriptor of the same open file description (`fcntl(F_DUPFD_CLOEXEC)`).
   ///
