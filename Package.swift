@@ -78,6 +78,10 @@ let package = Package(
     .executableTarget(
       name: "app-forwarder", dependencies: ["Datapath", "VDPA", "VhostUser", "Virtio", argumentParser],
       path: "examples/app-forwarder", swiftSettings: settings),
+    .executableTarget(
+      name: "live-switch",
+      dependencies: ["Datapath", "SimulatorEngine", "VDPA", "VhostUser", "Virtio", logging, argumentParser],
+      path: "examples/live-switch", swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),

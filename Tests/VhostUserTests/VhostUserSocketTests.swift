@@ -246,7 +246,7 @@ struct VhostUserSocketTests {
 
   // MARK: Started
 
-  @Test("Nothing can be set while it runs; everything again after it was stopped, and it starts again")
+  @Test("Nothing but who serves can be set while it runs; everything again after it was stopped, and it starts again")
   func running() throws {
     let world = try World()
     let socket = world.socket()
@@ -254,13 +254,17 @@ struct VhostUserSocketTests {
     for _ in 0..<20 {
       try socket.start()
       for change: () throws -> Void in [
-        { try socket.bind(world.device(1)) }, { try socket.unbind() }, { try socket.setFeatures([.version1]) },
-        { try socket.enableFeatures([]) }, { try socket.disableFeatures([]) }, { try socket.setProtocolFeatures([]) },
-        { try socket.setQueueCount(1) }, { try socket.start() },
+        { try socket.setFeatures([.version1]) }, { try socket.setCandidates([]) }, { try socket.enableFeatures([]) },
+        { try socket.disableFeatures([]) }, { try socket.setProtocolFeatures([]) }, { try socket.setQueueCount(1) },
+        { try socket.start() },
       ] {
         let error = try #require(throws: VhostUserError.self) { try change() }
         #expect(error.code == .outOfState && error.description.contains("vm0.sock"))
       }
+      try socket.bind(world.device(1))
+      #expect(throws: VDPAError.self) { try socket.bind(world.device(99)) }
+      #expect(socket.binding == world.device(1))
+      try socket.bind(world.device(0))
       socket.stop()
       #expect(socket.status.notReadyReason == "the socket is not started")
     }
@@ -338,6 +342,7 @@ struct VhostUserSocketTests {
     case .notReady: "notReady"
     case .vringBroken(let index, _): "broken \(index)"
     case .requestsFail(let index, _): "requests fail \(index)"
+    case .switched(let old, let new): "switched from \(old) to \(new)"
     case .deviceFailed: "failed"
     case .disconnected: "disconnected"
     }

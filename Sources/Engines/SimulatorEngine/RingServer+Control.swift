@@ -9,6 +9,9 @@ extension RingServer {
     guard !isConfigured else {
       throw SimulatorError(.outOfState, "simulated device \(device) is configured already; close it first")
     }
+    let before = features
+    // Rings are laid out by them.
+    take(setup.features)
     do {
       if settings.translation == .platform { try IOMMUDomain(map: dmaMap).map(setup.memory.addressMap.ranges) }
       memory = dmaMap.addressMap
@@ -16,9 +19,9 @@ extension RingServer {
       for vring in setup.vrings { try start(vring.description, enabled: vring.isEnabled) }
     } catch {
       _ = close()
+      take(before)
       throw error
     }
-    take(setup.features)
     observer = setup.observer
     isConfigured = true
     findPairs()
@@ -44,6 +47,7 @@ extension RingServer {
   /// What a device is like that nobody has claimed. Only a thread that was stopped by hand stays stopped.
   func reset() {
     _ = close()
+    take([])
     dmaMap.unmapAll()
     memory = dmaMap.addressMap
     board.reset()

@@ -40,4 +40,14 @@ public struct DeviceAttributes: Sendable, Hashable {
 
   /// The queues as users count them: pairs for net, rings for block.
   public var queueCount: Int { vringCount / type.ringsPerQueue }
+
+  /// What this device and another one both have.
+  public func common(with other: DeviceAttributes) -> DeviceAttributes {
+    var common = self
+    common.features.formIntersection(other.features)
+    common.protocolFeatures.formIntersection(other.protocolFeatures)
+    common.vringCount = min(vringCount, other.vringCount)
+    common.maxRingSize = min(maxRingSize, other.maxRingSize)
+    return common
+  }
 }

@@ -5,8 +5,10 @@ extension DeviceContext {
   struct Held {
     let device: any Device
     let capabilities: DeviceCapabilities
-    /// The snapshots that the device may use, the newest last; empty while it is not configured.
+    /// The snapshots that the device may use, the newest last; empty while it is neither configured nor prepared.
     private var memory: [GuestMemory] = []
+    /// Whether it has been configured and not been closed since.
+    private var isConfigured = false
     /// What the device's own DMA map has.
     private var mapped: [AddressMap.Range] = []
     /// Whether the device could not be closed when it was to be: it may do anything with what it was given, and is given
@@ -20,22 +22,37 @@ extension DeviceContext {
       self.capabilities = capabilities
     }
 
-    mutating func configure(_ setup: DeviceSetup) throws {
+    /// Does what can be done before the device is configured: checks, and the DMA map. Doing it again for the same memory
+    /// does nothing.
+    mutating func prepare(_ setup: DeviceSetup) throws {
       try checkNotStuck()
-      guard memory.isEmpty else { throw VDPAError(.operationFailed, "it is configured already") }
+      guard !isConfigured else { throw VDPAError(.operationFailed, "it is configured already") }
       try check(setup)
-      format = RingLayout.Format(for: setup.features)
+      if memory.last === setup.memory { return }
+      try forget()
       memory = [setup.memory]
       do {
         try map(setup.memory.addressMap.ranges)
-        try device.configure(setup)
       } catch {
-        do {
-          try unmap(mapped)
-          memory = []
-        } catch {
-          isStuck = true
-        }
+        isStuck = (try? forget()) == nil
+        throw error
+      }
+    }
+
+    /// Unmaps what was mapped for a device that is not configured.
+    private mutating func forget() throws {
+      try unmap(mapped)
+      memory = []
+    }
+
+    mutating func configure(_ setup: DeviceSetup) throws {
+      try prepare(setup)
+      format = RingLayout.Format(for: setup.features)
+      do {
+        try device.configure(setup)
+        isConfigured = true
+      } catch {
+        isStuck = (try? forget()) == nil
         throw error
       }
     }
@@ -47,13 +64,14 @@ extension DeviceContext {
       }
     }
 
-    /// Closes the device and unmaps guest memory, if it is configured. If that fails, the memory is kept.
+    /// Closes the device, if it is configured, and unmaps guest memory. If that fails, the memory is kept.
     mutating func close() throws -> [VringState] {
       guard !memory.isEmpty else { return [] }
+      let mayRun = isConfigured || isStuck
       isStuck = true
-      let states = try device.close()
-      try unmap(mapped)
-      memory = []
+      let states = mayRun ? try device.close() : []
+      isConfigured = false
+      try forget()
       isStuck = false
       return states
     }
@@ -61,13 +79,13 @@ extension DeviceContext {
     mutating func setVring(_ vring: DeviceSetup.Vring) throws {
       try checkNotStuck()
       // One that is set before the device is configured is set once more with it, and checked then.
-      try check(vring.description, memory.isEmpty ? nil : format)
+      try check(vring.description, isConfigured ? format : nil)
       try device.setVring(vring.description, enabled: vring.isEnabled)
     }
 
     mutating func changeMemory(to new: GuestMemory) throws {
       try checkNotStuck()
-      guard let old = memory.last else { return }
+      guard isConfigured, let old = memory.last else { return }
       try check(new)
       // Whoever has no map of its own need not know: of what an IOMMU translates there can be thousands of ranges.
       let (gone, come) = capabilities.dmaTranslation == nil ? ([], []) : old.difference(to: new)

@@ -14,6 +14,20 @@ extension DeviceContext {
     }
   }
 
+  /// Does what can be done before ``configure(_:completion:)``, while another device still serves the rings: checks that the
+  /// device offers all that is in the setup, and maps guest memory.
+  ///
+  /// - Parameters:
+  ///   - setup: What it will be configured with; where its rings stand then may not be known yet.
+  ///   - completion: Called with the result. After a success the device has to be configured or closed.
+  public func prepare(_ setup: DeviceSetup, completion: @escaping Completion<Void>) {
+    perform("prepare") { held in
+      try held.prepare(setup)
+    } completion: {
+      completion($0)
+    }
+  }
+
   /// Closes the device (``Device/close()``) and unmaps guest memory. A device that is not configured is left alone.
   ///
   /// - Parameter completion: Called with where its vrings stand. After a failure the device may still use guest memory,

@@ -14,8 +14,10 @@ extension Session {
   }
 
   private func offerDoorbell(of index: Int) {
+    let withdrawals = state.value.doorbellWithdrawals
     device.doorbell(of: index) { [self] result in
       loop.run { [self] in
+        guard state.value.doorbellWithdrawals == withdrawals else { return }
         switch result {
         case .success(let doorbell?): give(doorbell, for: index)
         case .success(nil): break
@@ -41,12 +43,17 @@ extension Session {
 
   /// Takes the doorbells back: a write there would be seen by nobody. The front-end has then to use the eventfds.
   func withdrawDoorbells() {
+    state.value.doorbellWithdrawals += 1
     guard device.hasDoorbells else { return }
     for vring in state.value.protocolState.vrings where vring.isStarted { withdrawDoorbell(of: vring.index) }
   }
 
   func withdrawDoorbell(of index: Int) {
     guard device.hasDoorbells else { return }
-    sendBack(.vringHostNotifier(VringAreaPayload(index: UInt32(index), hasDescriptor: false), descriptor: nil))
+    sendBack(.vringHostNotifier(VringAreaPayload(index: UInt32(index), hasDescriptor: false), descriptor: nil)) {
+      [self] _ in
+      // What was written to the page until now was seen by nobody: whoever serves the ring looks once more.
+      if let kick = state.value.protocolState.vrings[index].kick { EventFD.signal(kick) }
+    }
   }
 }

@@ -13,6 +13,13 @@ final class Session: Sendable {
 
   struct State {
     var protocolState: SessionState
+    /// What serves the rings, or will.
+    var device: DeviceContext
+    /// Hand-overs that were asked for and have not begun.
+    var switches: [DeviceSwitch] = []
+    /// The device that is taking over just now, and what it has reported before that was known to be over.
+    var successor: DeviceContext?
+    var earlyReports: [DeviceReport] = []
     /// Whether the device has been configured and not been closed since.
     var isConfigured = false
     /// Whether an operation of the device is under way.
@@ -25,6 +32,8 @@ final class Session: Sendable {
     var isOver = false
     /// Where requests of this side go (SET_BACKEND_REQ_FD).
     var backChannel: BackChannel?
+    /// How often doorbells were taken back: one that was found before that is nobody's any more.
+    var doorbellWithdrawals = 0
     /// What rings wait for behind the guest's IOMMU.
     var misses = TranslationMisses()
     /// Whether the front-end is going to be asked again.
@@ -40,13 +49,12 @@ final class Session: Sendable {
   }
 
   let name: String
-  let device: DeviceContext
   let connection: Connection
   let loop: EventLoop
   let log: LimitedLogger
   let state: LoopBound<State>
   private let onEvent: EventHandler
-  private let onChange: @Sendable () -> Void
+  let onChange: @Sendable () -> Void
   private let onEnd: EndHandler
 
   /// A session over a connection that has not been started.
@@ -59,13 +67,12 @@ final class Session: Sendable {
   ) {
     self.name = name
     self.connection = connection
-    self.device = device
     self.onEvent = onEvent
     self.onChange = onChange
     self.onEnd = onEnd
     loop = connection.loop
     self.log = log
-    state = LoopBound(State(protocolState: SessionState(offer: offer)), on: connection.loop)
+    state = LoopBound(State(protocolState: SessionState(offer: offer), device: device), on: connection.loop)
   }
 
   /// Begins to serve. On the loop's thread.
@@ -77,6 +84,9 @@ final class Session: Sendable {
 
   /// Ends the connection; the end handler is called when the device is closed. On the loop's thread.
   func stop(_ reason: VhostUserError) { connection.close(reason) }
+
+  /// What serves the rings, or will.
+  var device: DeviceContext { state.value.device }
 
   /// Whether the device serves the rings.
   var isReady: Bool { state.value.isConfigured }
@@ -199,8 +209,9 @@ final class Session: Sendable {
     }
   }
 
-  private func idle() {
+  func idle() {
     if state.value.end != nil { return finish() }
+    if beginSwitch() { return }
     connection.resumeReading()
     closeFailedDevice()
     askForTranslations()
@@ -226,7 +237,7 @@ final class Session: Sendable {
     guard !current.isConfigured, !current.isBusy, current.end == nil, current.failure == nil,
       current.protocolState.missing == nil
     else { return }
-    let setup = current.protocolState.setup(observer: SessionObserver(self))
+    let setup = current.protocolState.setup(observer: SessionObserver(self, device))
     run {
       device.configure(setup, completion: $0)
     } then: { [self] result in
@@ -291,6 +302,7 @@ final class Session: Sendable {
   private func end() {
     let end = state.value.end ?? VhostUserError(.stopped, "the socket was stopped")
     state.value.protocolState = SessionState(offer: state.value.protocolState.offer)
+    endSwitches()
     log.flush()
     onEnd(end)
   }

@@ -3,16 +3,28 @@ import VDPA
 /// Carries what a device reports by itself to the session's loop.
 struct SessionObserver: DeviceObserver {
   private let session: Session
+  /// Who reports.
+  private let device: DeviceContext
 
-  init(_ session: Session) { self.session = session }
+  init(_ session: Session, _ device: DeviceContext) {
+    self.session = session
+    self.device = device
+  }
 
   func deviceReports(_ report: DeviceReport) {
-    session.loop.run { [session] in session.take(report) }
+    session.loop.run { [session, device] in
+      if session.device === device {
+        session.take(report)
+      } else if session.state.value.successor === device {
+        session.state.value.earlyReports.append(report)
+      }
+      // Any other one has handed the rings over and has nothing to say of them any more.
+    }
   }
 }
 
 extension Session {
-  fileprivate func take(_ report: DeviceReport) {
+  func take(_ report: DeviceReport) {
     switch report {
     case .vringBroken(let index, let reason):
       log.error("vring \(index) is broken and no longer served: \(reason)")

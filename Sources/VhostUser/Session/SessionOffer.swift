@@ -44,6 +44,17 @@ struct SessionOffer: Sendable {
     .deviceState, .pageFault,
   ]
 
+  /// What a session can offer of a device: what the device has and the session can serve.
+  static func attributes(of device: DeviceContext) -> DeviceAttributes {
+    var attributes = device.attributes
+    attributes.features.formIntersection(servedFeatures)
+    attributes.protocolFeatures.formIntersection(deviceProtocolFeatures)
+    if !device.canLog { attributes.protocolFeatures.remove(.logSharedMemory) }
+    attributes.protocolFeatures.formUnion(sessionProtocolFeatures)
+    if PageFaults.lack != nil { attributes.protocolFeatures.remove(.pageFault) }
+    return attributes
+  }
+
   /// What GET_FEATURES answers. QEMU refuses a back-end that offers ACCESS_PLATFORM and cannot ask for translations, whether
   /// its guest has an IOMMU or not.
   var wireFeatures: Features {

@@ -7,7 +7,7 @@ import Virtio
 /// Each message is checked against what was negotiated and against the state of the rings and is then taken in, or refused
 /// with nothing changed. Whether the device is configured is the session's business and told here.
 struct SessionState {
-  let offer: SessionOffer
+  private(set) var offer: SessionOffer
   /// SET_FEATURES; nil before.
   private(set) var accepted: Features?
   /// SET_PROTOCOL_FEATURES.
@@ -217,6 +217,14 @@ struct SessionState {
       (vrings[index].call, vrings[index].error, vrings[index].isEnabled) = (call, error, isEnabled)
     }
     forgetTranslations()
+  }
+
+  /// Offers from now on only what that device has too. What has been accepted before stays accepted.
+  mutating func restrict(to attributes: DeviceAttributes) {
+    offer.features.formIntersection(attributes.features.union(deviceFeatures))
+    let others = SessionOffer.optionalProtocolFeatures.union(protocolFeatures)
+    offer.protocolFeatures.formIntersection(attributes.protocolFeatures.union(others))
+    offer.maxRingSize = min(offer.maxRingSize, attributes.maxRingSize)
   }
 
   /// Takes over guest memory that the device has taken over.

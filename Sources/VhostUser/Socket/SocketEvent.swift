@@ -23,6 +23,8 @@ public enum SocketEvent: Sendable {
   case vringBroken(index: Int, reason: String)
   /// Requests of a vring fail, which is served all the same; told now and then, not for each request.
   case requestsFail(index: Int, reason: String)
+  /// Another device serves the rings from now on, or will.
+  case switched(from: DeviceHandle, to: DeviceHandle)
   /// The device has failed.
   case deviceFailed(VDPAError)
   /// The front-end has gone, and the device is closed.

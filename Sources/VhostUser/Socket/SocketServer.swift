@@ -4,6 +4,8 @@ import VDPA
 /// The running side of a socket: has one session at a time, with whoever its source brings. Lives on the socket's loop.
 final class SocketServer: Sendable {
   private struct State {
+    var device: DeviceContext
+    var offer: SessionOffer
     var source: (any ConnectionSource)?
     var session: Session?
     /// A connection that came while the one before was still being closed.
@@ -13,17 +15,15 @@ final class SocketServer: Sendable {
   }
 
   private let socket: VhostUserSocket
-  private let device: DeviceContext
-  private let offer: SessionOffer
   private let log: LimitedLogger
+  private let greeting: String
   private let state: LoopBound<State>
 
   init(_ socket: VhostUserSocket, device: DeviceContext, offer: SessionOffer) {
     self.socket = socket
-    self.device = device
-    self.offer = offer
     log = socket.log
-    state = LoopBound(State(), on: socket.loop)
+    state = LoopBound(State(device: device, offer: offer), on: socket.loop)
+    greeting = "\(device.handle) (\(device.driver)), \(offer.queues) queues"
   }
 
   private var loop: EventLoop { socket.loop }
@@ -36,7 +36,7 @@ final class SocketServer: Sendable {
 
   func start() throws(VhostUserError) {
     let source = try makeSource()
-    log.info("\(device.handle) (\(device.driver)), \(offer.queues) queues, \(purpose)")
+    log.info("\(greeting), \(purpose)")
     let failure = onLoop { () -> VhostUserError? in
       self.state.value.source = source
       self.update()
@@ -103,6 +103,42 @@ final class SocketServer: Sendable {
     while done.value == seen { done.wait(whileEqualTo: seen, nanoseconds: -1) }
   }
 
+  /// Has another device serve: the session that there is, once that has handed over, and those to come.
+  ///
+  /// - Parameters:
+  ///   - device: The device.
+  ///   - offer: What front-ends are offered from now on.
+  /// - Throws: ``VDPAError``, when the device does not serve; the one before goes on then, if it can.
+  func switchDevice(to device: DeviceContext, offer: SessionOffer) throws(VDPAError) {
+    let result = Box<Result<Void, VDPAError>>()
+    let done = FutexWord()
+    let finish: @Sendable (Result<Void, VDPAError>) -> Void = { [self] outcome in
+      if case .success = outcome { (state.value.device, state.value.offer) = (device, offer) }
+      result.set(outcome)
+      done.signal()
+    }
+    loop.run { [self] in
+      guard let session = state.value.session else { return finish(.success(())) }
+      session.switchDevice(
+        DeviceSwitch(device: device) { outcome in
+          switch outcome {
+          case .switched, .disconnected: finish(.success(()))
+          case .failed(let error): finish(.failure(error))
+          }
+        })
+    }
+    while true {
+      let seen = done.value
+      if let outcome = result.value { return try outcome.get() }
+      done.wait(whileEqualTo: seen, nanoseconds: -1)
+    }
+  }
+
+  /// Ends the connection that there is.
+  func endSession() {
+    loop.run { [self] in state.value.session?.stop(VhostUserError(.stopped, "the socket was stopped")) }
+  }
+
   private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
     if loop.isCurrent { return body() }
     let result = Box<Value>()
@@ -141,7 +177,8 @@ final class SocketServer: Sendable {
       return
     }
     let session = Session(
-      name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: device, offer: offer,
+      name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: state.value.device,
+      offer: state.value.offer,
       log: log,
       onEvent: { [self] event in
         if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }

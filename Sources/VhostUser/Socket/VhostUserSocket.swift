@@ -1,7 +1,7 @@
 public import Logging
 import Synchronization
 public import VDPA
-public import Virtio
+import Virtio
 
 /// A vhost-user socket in the role of a back-end: offers a virtio device to one front-end at a time, served by the device
 /// that it is bound to, or by the software datapath.
@@ -10,11 +10,13 @@ public import Virtio
 /// delegate while they wait for the thread that calls it (``stop()``).
 public final class VhostUserSocket: Sendable {
   /// Before `start`, and what does not change after it.
-  private struct Setup {
+  struct Setup {
     var binding = DeviceHandle.software
     /// The name of the bound device's driver.
     var driver = Registry.softwareName
     var device: DeviceContext?
+    /// What the candidates have.
+    var candidates: [DeviceHandle: DeviceAttributes] = [:]
     /// nil: all that the device has.
     var features: Features?
     var protocolFeatures: ProtocolFeatures?
@@ -91,31 +93,66 @@ public final class VhostUserSocket: Sendable {
 
   /// Binds the socket to a device, which is claimed at once.
   ///
-  /// - Throws: ``VhostUserError`` `outOfState` after `start`; ``VDPAError`` of the claim. The binding is then as it was.
-  public func bind(_ device: DeviceHandle) throws {
-    try change { setup in
-      if setup.device != nil, setup.binding == device { return }
-      let claimed = try claim(device, queues: setup.queues)
-      setup.device?.release()
-      setup.device = claimed
-      setup.driver = claimed.driver
-      setup.binding = device
-    }
-  }
-
-  /// Binds the socket to the software datapath again.
+  /// On a socket that runs this is the live switch: the device takes the rings over as they stand, and the guest does not
+  /// notice (design §4.1). The call returns when it is over.
   ///
-  /// - Throws: ``VhostUserError`` `outOfState` after `start`.
-  public func unbind() throws {
-    try change { setup in
-      setup.device?.release()
-      setup.device = nil
-      setup.driver = Registry.softwareName
-      setup.binding = .software
+  /// While nobody serves the rings, because they do not run or their device has failed, the next device takes the place of
+  /// the one before; what goes wrong when it is configured is then told like any failure of a device.
+  ///
+  /// - Throws: ``VDPAError`` of the claim, or of the switch: when the device lacks what the front-end has been promised, is
+  ///   another device to the guest, or fails; ``VhostUserError`` `notNegotiated`, when it does not have what the socket was
+  ///   set to offer, or `outOfState` from a delegate of a socket that runs, which would wait for itself. The binding is then
+  ///   as it was, and so is whoever serves, unless neither device can.
+  public func bind(_ device: DeviceHandle) throws {
+    try exclusively {
+      try edit { try bind(&$0, to: device) }
     }
   }
 
-  private func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
+  /// Binds the socket to the software datapath again, which is claimed when it is needed; see ``bind(_:)``.
+  public func unbind() throws {
+    try exclusively {
+      try edit { setup in
+        if setup.isStarted { return try bind(&setup, to: .software) }
+        setup.device?.release()
+        (setup.device, setup.driver, setup.binding) = (nil, Registry.softwareName, .software)
+      }
+    }
+  }
+
+  private func bind(_ setup: inout Setup, to device: DeviceHandle) throws {
+    if setup.device != nil, setup.binding == device { return }
+    // Front-ends have been told how many there are.
+    let queues = setup.isStarted ? try setup.queues ?? attributes(&setup).queueCount : setup.queues
+    var next = setup
+    let claimed = try claim(device, queues: queues)
+    (next.device, next.driver, next.binding) = (claimed, claimed.driver, device)
+    do {
+      try switchServer(to: &next)
+    } catch {
+      claimed.release()
+      throw error
+    }
+    if setup.isStarted, !setup.candidates.isEmpty, let old = setup.device {
+      // It may be switched to again.
+      next.candidates[setup.binding] = SessionOffer.attributes(of: old)
+    }
+    setup.device?.release()
+    setup = next
+  }
+
+  /// Has the running side, if there is one, go on with another device.
+  private func switchServer(to next: inout Setup) throws {
+    guard next.isStarted, let server = server.withLock({ $0 }) else { return }
+    guard !loop.isCurrent else {
+      throw VhostUserError(.outOfState, "a delegate cannot wait for its own socket; bind it from another thread")
+        .with(socket: configuration.name)
+    }
+    let (device, offer) = try prepare(&next)
+    try server.switchDevice(to: device, offer: offer)
+  }
+
+  func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
     // Only a software device is made for this socket; any other has the queues that it has.
     try registry.claim(
       handle, type: configuration.type, owner: configuration.name, queues: handle == .software ? queues : nil,
@@ -146,13 +183,16 @@ public final class VhostUserSocket: Sendable {
     return try body(&draft)
   }
 
+  /// Looks at the setup as it is.
+  func withSetup<Value>(_ body: (Setup) -> Value) -> Value { setup.withLock { body($0) } }
+
   /// Works on what can be set before `start`.
-  private func change<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
+  func change<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
     try exclusively { try editStopped(body) }
   }
 
   /// Looks at what the socket offers; claims the device if it has not been.
-  private func look<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
+  func look<Value>(_ body: (inout Setup) throws -> Value) throws -> Value {
     try exclusively { try edit(body) }
   }
 
@@ -166,9 +206,9 @@ public final class VhostUserSocket: Sendable {
     }
   }
 
-  /// The attributes of the device that serves the socket, less what the protocol's side does not serve; the device is
-  /// claimed if it has not been.
-  private func attributes(_ setup: inout Setup) throws -> DeviceAttributes {
+  /// The attributes of the device that serves the socket, less what the candidates lack and what the protocol's side does
+  /// not serve; the device is claimed if it has not been.
+  func attributes(_ setup: inout Setup) throws -> DeviceAttributes {
     let device: DeviceContext
     if let claimed = setup.device {
       device = claimed
@@ -176,120 +216,10 @@ public final class VhostUserSocket: Sendable {
       device = try claim(setup.binding, queues: setup.queues)
       setup.device = device
     }
-    var attributes = device.attributes
-    attributes.features.formIntersection(SessionOffer.servedFeatures)
-    attributes.protocolFeatures.formIntersection(SessionOffer.deviceProtocolFeatures)
-    if !device.canLog { attributes.protocolFeatures.remove(.logSharedMemory) }
-    attributes.protocolFeatures.formUnion(SessionOffer.sessionProtocolFeatures)
-    if PageFaults.lack != nil { attributes.protocolFeatures.remove(.pageFault) }
-    return attributes
+    return setup.candidates.values.reduce(SessionOffer.attributes(of: device)) { $0.common(with: $1) }
   }
 
-  // MARK: What is offered
-
-  /// The virtio features that the socket offers: the device's, unless restricted.
-  ///
-  /// - Throws: ``VDPAError``, when the device cannot be claimed.
-  public var features: Features {
-    get throws {
-      try look { setup in
-        let all = try attributes(&setup).features
-        return setup.features.map(all.intersection) ?? all
-      }
-    }
-  }
-
-  /// Offers exactly these virtio features.
-  ///
-  /// - Throws: ``VhostUserError`` `notNegotiated`, naming those that the device does not have; `outOfState` after
-  ///   `start`.
-  public func setFeatures(_ features: Features) throws {
-    try change { setup in
-      let excess = features.subtracting(try attributes(&setup).features)
-      guard excess.isEmpty else { throw lacking(excess.describe(for: configuration.type), setup.binding) }
-      setup.features = features
-    }
-  }
-
-  /// Offers these virtio features too. Throws like ``setFeatures(_:)``.
-  public func enableFeatures(_ features: Features) throws { try setFeatures(try self.features.union(features)) }
-
-  /// Offers these virtio features no more.
-  ///
-  /// - Throws: ``VhostUserError`` `outOfState` after `start`.
-  public func disableFeatures(_ features: Features) throws { try setFeatures(try self.features.subtracting(features)) }
-
-  /// The protocol features that the socket offers: the device's and those of which the socket itself takes care, unless set.
-  /// Front-ends acknowledge CROSS_ENDIAN, INBAND_NOTIFICATIONS and GPA_ADDRESSES without knowing them, so these are
-  /// offered only where they are enabled.
-  ///
-  /// - Throws: ``VDPAError``, when the device cannot be claimed.
-  public var protocolFeatures: ProtocolFeatures {
-    get throws {
-      try look { setup in
-        let all = try attributes(&setup).protocolFeatures
-        return setup.protocolFeatures.map(all.union(SessionOffer.optionalProtocolFeatures).intersection) ?? all
-      }
-    }
-  }
-
-  /// Offers exactly these protocol features.
-  ///
-  /// - Throws: ``VhostUserError`` `notNegotiated`, naming those that the device cannot serve; `outOfState` after `start`.
-  public func setProtocolFeatures(_ features: ProtocolFeatures) throws {
-    try change { setup in
-      let all = try attributes(&setup).protocolFeatures.union(SessionOffer.optionalProtocolFeatures)
-      let excess = features.subtracting(all)
-      guard excess.isEmpty else { throw lacking(excess.description, setup.binding) }
-      setup.protocolFeatures = features
-    }
-  }
-
-  /// Offers these protocol features too. Throws like ``setProtocolFeatures(_:)``.
-  public func enableProtocolFeatures(_ features: ProtocolFeatures) throws {
-    try setProtocolFeatures(try protocolFeatures.union(features))
-  }
-
-  /// Offers these protocol features no more.
-  ///
-  /// - Throws: ``VhostUserError`` `outOfState` after `start`.
-  public func disableProtocolFeatures(_ features: ProtocolFeatures) throws {
-    try setProtocolFeatures(try protocolFeatures.subtracting(features))
-  }
-
-  /// The queues that the socket offers, as users count them (pairs for net): the device's, unless set.
-  ///
-  /// - Throws: ``VDPAError``, when the device cannot be claimed.
-  public var queueCount: Int {
-    get throws {
-      try look { setup in min(setup.queues ?? .max, try attributes(&setup).queueCount) }
-    }
-  }
-
-  /// Offers that many queues.
-  ///
-  /// - Throws: ``VhostUserError`` `notNegotiated`, when the device has fewer; `outOfState` after `start`; ``VDPAError``
-  ///   when software cannot make as many.
-  public func setQueueCount(_ count: Int) throws {
-    try change { setup in
-      guard count >= 1 else {
-        throw VhostUserError(.notNegotiated, "a device has at least one queue, not \(count)")
-          .with(socket: configuration.name)
-      }
-      if setup.binding == .software {
-        // A software device is made with as many queues as are wanted, so another one takes its place. The one before
-        // goes first: what it is made of may be nobody else's while it is there, such as the file of a block device.
-        setup.device?.release()
-        setup.device = nil
-        setup.device = try claim(.software, queues: count)
-      }
-      let available = try attributes(&setup).queueCount
-      guard count <= available else { throw lacking("\(count) queues (it has \(available))", setup.binding) }
-      setup.queues = count
-    }
-  }
-
-  private func lacking(_ what: String, _ device: DeviceHandle) -> VhostUserError {
+  func lacking(_ what: String, _ device: DeviceHandle) -> VhostUserError {
     VhostUserError(.notNegotiated, "\(device) does not offer \(what)").with(socket: configuration.name)
   }
 
@@ -354,6 +284,8 @@ public final class VhostUserSocket: Sendable {
   ///
   /// Waits until the device can be claimed again. The socket can then be set up and started again.
   public func stop() {
+    // Whoever holds the lock may wait for a device that waits for the front-end.
+    server.withLock { $0 }?.endSession()
     lifecycle.withLock { _ in
       server.withLock { $0 }?.stop()
       server.withLock { $0 = nil }

@@ -6,10 +6,21 @@ import Virtio
 /// What happened to the engines and devices of a test, in order.
 final class Journal: Sendable {
   private let entries = Mutex<[String]>([])
+  /// Where the entries go, and what they begin with there.
+  private let whole: Journal?
+  private let prefix: String
+
+  init(_ whole: Journal? = nil, _ name: String? = nil) {
+    self.whole = whole
+    prefix = name.map { $0 + ": " } ?? ""
+  }
 
   var all: [String] { entries.withLock { $0 } }
 
-  func note(_ entry: String) { entries.withLock { $0.append(entry) } }
+  func note(_ entry: String) {
+    if let whole { return whole.note(prefix + entry) }
+    entries.withLock { $0.append(entry) }
+  }
 }
 
 /// An error of a device or a driver.
@@ -37,10 +48,12 @@ final class MockEngine: Engine {
   let failing: Set<String>
   /// Entered by the operation `configure` after it was noted, to hold it up.
   let gate: DispatchSemaphore?
+  /// What its devices' entries begin with; they say then where a device is configured to begin, too.
+  let name: String?
 
   init(
     journal: Journal = Journal(), devices: Int = 2, device: DeviceAttributes = MockEngine.netDevice,
-    hasMap: Bool = false, failing: Set<String> = [], gate: DispatchSemaphore? = nil
+    hasMap: Bool = false, failing: Set<String> = [], gate: DispatchSemaphore? = nil, name: String? = nil
   ) {
     self.journal = journal
     self.devices = devices
@@ -48,6 +61,7 @@ final class MockEngine: Engine {
     self.hasMap = hasMap
     self.failing = failing
     self.gate = gate
+    self.name = name
   }
 
   static let netDevice = DeviceAttributes(
@@ -60,7 +74,8 @@ final class MockEngine: Engine {
     journal.note("open \(request.device) for \(request.owner)")
     if failing.contains("open") { throw MockError(description: "the device does not answer") }
     return MockDevice(
-      attributes: device, journal: journal, hasMap: hasMap, failing: failing, gate: gate)
+      attributes: device, journal: Journal(journal, name), hasMap: hasMap, failing: failing, gate: gate,
+      isNamed: name != nil)
   }
 
   func stop() { journal.note("stop") }
@@ -86,15 +101,18 @@ final class MockDevice: Device {
   private let hasMap: Bool
   private let failing: Set<String>
   private let gate: DispatchSemaphore?
+  private let isNamed: Bool
 
   init(
-    attributes: DeviceAttributes, journal: Journal, hasMap: Bool, failing: Set<String>, gate: DispatchSemaphore?
+    attributes: DeviceAttributes, journal: Journal, hasMap: Bool, failing: Set<String>, gate: DispatchSemaphore?,
+    isNamed: Bool = false
   ) {
     self.attributes = attributes
     self.journal = journal
     self.hasMap = hasMap
     self.failing = failing
     self.gate = gate
+    self.isNamed = isNamed
   }
 
   deinit { journal.note("gone") }
@@ -109,7 +127,12 @@ final class MockDevice: Device {
   }
 
   func configure(_ setup: DeviceSetup) throws {
-    try note("configure")
+    let start = setup.vrings.first.map { " at \($0.description.state.nextAvail)" } ?? ""
+    if failing.contains("configure") {
+      journal.note(isNamed ? "configure" + start : "configure")
+      throw MockError(description: "configure was refused")
+    }
+    try note(isNamed ? "configure" + start : "configure")
     gate?.wait()
   }
 

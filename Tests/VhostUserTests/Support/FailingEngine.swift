@@ -6,11 +6,15 @@ import Virtio
 final class FailingEngine: Engine, EngineDriver {
   let name = "failing"
   let attributes = EngineAttributes(deviceCount: 1)
+  /// Whether its device says of its rings where they stand, and not where nobody has left them.
+  private let isHonest: Bool
   private let failing = Mutex<Set<String>>([])
   private let held = Mutex<Set<String>>([])
   private let released = FutexWord()
   private let observed = Mutex<(any DeviceObserver)?>(nil)
   private let begun = Mutex<[String]>([])
+
+  init(isHonest: Bool = false) { self.isHonest = isHonest }
 
   /// The operations that were called, failed or not, and are not over if they are held.
   var calls: [String] { begun.withLock { $0 } }
@@ -46,7 +50,7 @@ final class FailingEngine: Engine, EngineDriver {
 
   private final class Failing: Device, PostcopyServing {
     private let engine: FailingEngine
-    private var vrings: [Int] = []
+    private var vrings: [VringState] = []
 
     init(engine: FailingEngine) { self.engine = engine }
 
@@ -57,14 +61,17 @@ final class FailingEngine: Engine, EngineDriver {
 
     func configure(_ setup: DeviceSetup) throws {
       try engine.check("configure")
-      vrings = setup.vrings.map(\.description.index)
+      vrings = setup.vrings.map(\.description.state)
       engine.observed.withLock { $0 = setup.observer }
     }
-    /// Each ring stands at 40 more than its index.
+    /// Each ring stands at 40 more than its index, unless it is honest: it has taken nothing.
     func close() throws -> [VringState] {
       try engine.check("close")
       defer { vrings = [] }
-      return vrings.map { VringState(index: $0, nextAvail: UInt16(40 + $0), nextUsed: UInt16(40 + $0)) }
+      if engine.isHonest { return vrings }
+      return vrings.map {
+        VringState(index: $0.index, nextAvail: UInt16(40 + $0.index), nextUsed: UInt16(40 + $0.index))
+      }
     }
     func setVring(_ description: VringDescription, enabled: Bool) throws { try engine.check("setVring") }
     func setFeatures(_ features: Features) throws { try engine.check("setFeatures") }

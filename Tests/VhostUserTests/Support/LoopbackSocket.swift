@@ -22,9 +22,13 @@ final class LoopbackSocket {
 
   var path: String { folder.path("s") }
 
+  /// The simulated device.
+  var simulator: DeviceHandle { DeviceHandle(engine: engine, device: 0) }
+
   init(
     _ server: Server = .software, queues: Int = 1, in folder: TemporaryFolder = TemporaryFolder(),
-    without features: Features = [], _ protocolFeatures: ProtocolFeatures = []
+    without features: Features = [], _ protocolFeatures: ProtocolFeatures = [], candidates: [Server] = [],
+    devices: Int = 1
   ) throws {
     self.folder = folder
     software = try SoftwareEngine()
@@ -33,16 +37,17 @@ final class LoopbackSocket {
     engine = try registry.addEngine(
       driver: "simulator",
       at: EngineAddress(
-        "virtual", parameters: ["devices": "1", "queues": "4", "traffic": "loopback", "ring-size": "1024"]))
+        "virtual", parameters: ["devices": "\(devices)", "queues": "4", "traffic": "loopback", "ring-size": "1024"]))
     threads = try SessionThreads()
     var logger = Logger(label: "test")
     logger.logLevel = .critical
-    let parameters: Parameters = server == .software ? ["port": "loopback"] : [:]
+    let parameters: Parameters = server == .software || candidates.contains(.software) ? ["port": "loopback"] : [:]
     socket = VhostUserSocket(
       SocketConfiguration(endpoint: .listen(path: folder.path("s")), parameters: parameters), registry: registry,
       threads: threads, logger: logger)
-    if server == .simulator { try socket.bind(DeviceHandle(engine: engine, device: 0)) }
+    if server == .simulator { try socket.bind(simulator) }
     try socket.setQueueCount(queues)
+    try socket.setCandidates(candidates.map { $0 == .software ? .software : simulator })
     try socket.disableFeatures(features)
     try socket.disableProtocolFeatures(protocolFeatures)
     try socket.start()

@@ -1,0 +1,19 @@
+import VDPA
+
+/// A hand-over to another device that a session was asked for.
+struct DeviceSwitch: Sendable {
+  /// What has come of it.
+  enum Outcome: Sendable {
+    /// The new device serves the rings, or will.
+    case switched
+    /// It does not, and the old one does as before.
+    case failed(VDPAError)
+    /// The connection has ended before anything was done.
+    case disconnected
+  }
+
+  /// The device that is to serve.
+  let device: DeviceContext
+  /// Called on the loop's thread, once.
+  let done: @Sendable (Outcome) -> Void
+}
