@@ -90,9 +90,7 @@ final class SocketServer: Sendable {
     let done = FutexWord()
     let seen = done.value
     loop.run { [self] in
-      state.value.source?.stop()
-      state.value.source = nil
-      state.value.waiting = nil
+      endSource()
       state.value.stopped = { done.signal() }
       if let session = state.value.session {
         session.stop(VhostUserError(.stopped, "the socket was stopped"))
@@ -134,9 +132,18 @@ final class SocketServer: Sendable {
     }
   }
 
-  /// Ends the connection that there is.
-  func endSession() {
-    loop.run { [self] in state.value.session?.stop(VhostUserError(.stopped, "the socket was stopped")) }
+  /// Begins to stop: there are no more connections, and the one that there is ends when its device lets it.
+  func beginStop() {
+    loop.run { [self] in
+      endSource()
+      state.value.session?.stop(VhostUserError(.stopped, "the socket was stopped"))
+    }
+  }
+
+  private func endSource() {
+    state.value.source?.stop()
+    state.value.source = nil
+    state.value.waiting = nil
   }
 
   private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
