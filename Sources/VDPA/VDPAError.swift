@@ -45,6 +45,8 @@ public struct VDPAError: Error, Sendable, CustomStringConvertible {
   public let message: String
   /// The system's reason, if there is one.
   public let underlying: Errno?
+  /// Where rings stand that a device has served before its operation failed; empty otherwise.
+  public internal(set) var states: [VringState] = []
 
   /// An error of that kind.
   public init(_ code: Code, _ message: String, underlying: Errno? = nil) {

@@ -57,6 +57,25 @@ struct SoftwareNetDeviceTests {
     }
   }
 
+  @Test("A device that fails after some of its rings were served says where these stand")
+  func partialStart() throws {
+    struct Silent: DeviceObserver { func deviceReports(_ report: DeviceReport) {} }
+    let guest = try NumberedGuest()
+    try withDevice { device in
+      var second = guest.description(guest.start(1))
+      second.used = NumberedGuest.end
+      let vrings = [guest.description(guest.start(0)), second].map { DeviceSetup.Vring($0, isEnabled: true) }
+      let setup = DeviceSetup(
+        features: guest.features, memory: try guest.snapshot(), vrings: vrings, observer: Silent())
+      let failure = try #require(throws: PartialStart.self) { try device.configure(setup) }
+      #expect(failure.states == [guest.start(0)] && "\(failure)".contains("vring 1 cannot be served"))
+      // None was served when the first one fails.
+      var only = setup
+      only.vrings = [setup.vrings[1]]
+      #expect(throws: DatapathError.self) { try device.configure(only) }
+    }
+  }
+
   @Test("Queue counts that nobody can ask for are refused", arguments: [Int.min, -1, 0, 129, Int.max])
   func queues(count: Int) throws {
     let error = try #require(throws: DatapathError.self) { try withDevice(queues: count) { _ in } }

@@ -86,6 +86,18 @@ struct HandoverTests {
       ])
   }
 
+  @Test("A new device that has served for a while before it failed is undone from where it got to")
+  func undoneLate() throws {
+    let world = try World(failing: ["configure late"])
+    let (outcome, told) = try world.handOver()
+    guard case .undone(let error, let states) = outcome else {
+      Issue.record("\(outcome)")
+      return
+    }
+    #expect(states == [VringState(index: 0, nextAvail: 9, nextUsed: 9)] && error.description.contains("it fell over"))
+    #expect(told.last == "old: configure at 9")
+  }
+
   @Test("If the old one cannot go on either, both reasons are told and the positions are kept")
   func bothFail() throws {
     let world = try World(failing: ["configure"], oldFailing: ["configure at 7"])

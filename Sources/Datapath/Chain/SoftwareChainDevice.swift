@@ -60,8 +60,8 @@ final class SoftwareChainDevice: Device {
     do {
       for vring in setup.vrings { try start(vring) }
     } catch {
-      _ = try close()
-      throw error
+      let states = try close()
+      throw states.isEmpty ? error : PartialStart(error, states: states)
     }
   }
 

@@ -133,8 +133,8 @@ final class SoftwareNetDevice: Device {
       }
       for vring in setup.vrings { try start(vring) }
     } catch {
-      _ = try close()
-      throw error
+      let states = try close()
+      throw states.isEmpty ? error : PartialStart(error, states: states)
     }
   }
 

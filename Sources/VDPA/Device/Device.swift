@@ -18,7 +18,8 @@ public protocol Device: AnyObject {
   ///
   /// - Parameter setup: All there is to know. The memory stays valid until ``memoryChanged(from:to:)`` or ``close()``
   ///   has returned.
-  /// - Throws: Any error; the device then behaves as if this had not been called.
+  /// - Throws: Any error; the device then behaves as if this had not been called. One that has served rings meanwhile says
+  ///   where they stand (``PartialStart``).
   func configure(_ setup: DeviceSetup) throws
 
   /// The virtio device stopped (design: `dev_close`).

@@ -151,6 +151,7 @@ public struct Handover: Sendable {
       switch configured {
       case .success: completion(.moved(states))
       case .failure(let error):
+        let states = states.updated(by: error.states)
         abandon { released in
           // One that cannot be closed may still write; nobody is let at the rings beside it.
           if case .failure(let second) = released { return completion(.stuck(second)) }
@@ -174,6 +175,13 @@ public struct Handover: Sendable {
   }
 
   private func name(_ device: DeviceContext) -> String { "\(device.handle) (\(device.driver))" }
+}
+
+extension [VringState] {
+  /// The same, but for rings that stand elsewhere by now.
+  fileprivate func updated(by newer: [VringState]) -> [VringState] {
+    filter { state in !newer.contains { $0.index == state.index } } + newer
+  }
 }
 
 extension DeviceSetup {

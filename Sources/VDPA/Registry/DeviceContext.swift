@@ -148,8 +148,9 @@ public final class DeviceContext: Sendable {
             return try body(&current)
           })
       } catch {
-        result = .failure(
-          VDPAError(.operationFailed, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)"))
+        var failure = VDPAError(.operationFailed, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)")
+        failure.states = (error as? PartialStart)?.states ?? []
+        result = .failure(failure)
       }
       completion(result)
     }

@@ -249,7 +249,9 @@ final class Session: Sendable {
         state.value.wasReady = true
         log.info("ready: \(device.handle) (\(device.driver)) serves \(setup.vrings.count) vrings")
         emit(.ready)
-      case .failure(let error): deviceFailed(error)
+      case .failure(let error):
+        takePositions(error.states)
+        deviceFailed(error)
       }
     }
   }

@@ -132,6 +132,10 @@ final class MockDevice: Device {
       journal.note(isNamed ? "configure" + start : "configure")
       throw MockError(description: "configure was refused")
     }
+    if failing.contains("configure late") {
+      throw PartialStart(
+        MockError(description: "it fell over"), states: [VringState(index: 0, nextAvail: 9, nextUsed: 9)])
+    }
     try note(isNamed ? "configure" + start : "configure")
     gate?.wait()
   }
