@@ -90,7 +90,9 @@ final class SocketServer: Sendable {
     let done = FutexWord()
     let seen = done.value
     loop.run { [self] in
-      endSource()
+      state.value.source?.stop()
+      state.value.source = nil
+      state.value.waiting = nil
       state.value.stopped = { done.signal() }
       if let session = state.value.session {
         session.stop(VhostUserError(.stopped, "the socket was stopped"))
@@ -130,20 +132,6 @@ final class SocketServer: Sendable {
       if let outcome = result.value { return try outcome.get() }
       done.wait(whileEqualTo: seen, nanoseconds: -1)
     }
-  }
-
-  /// Begins to stop: there are no more connections, and the one that there is ends when its device lets it.
-  func beginStop() {
-    loop.run { [self] in
-      endSource()
-      state.value.session?.stop(VhostUserError(.stopped, "the socket was stopped"))
-    }
-  }
-
-  private func endSource() {
-    state.value.source?.stop()
-    state.value.source = nil
-    state.value.waiting = nil
   }
 
   private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {

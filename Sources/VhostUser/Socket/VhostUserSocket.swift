@@ -284,8 +284,6 @@ public final class VhostUserSocket: Sendable {
   ///
   /// Waits until the device can be claimed again. The socket can then be set up and started again.
   public func stop() {
-    // Whoever holds the lock may wait for a device that waits for the front-end.
-    server.withLock { $0 }?.beginStop()
     lifecycle.withLock { _ in
       server.withLock { $0 }?.stop()
       server.withLock { $0 = nil }

@@ -66,7 +66,6 @@
   private let entries: UnsafeMutablePointer<Entry>
   /// For each piece, by the last bits of its number, the entry to be looked at first.
   private let directory: UnsafeMutablePointer<UnsafePointer<Entry>>
-  private let pieces: Int
   let lookup: Lookup
 
   /// A table of entries that are sorted and do not overlap; to be freed.
@@ -87,7 +86,6 @@
     // No two pieces that have entries share the last bits of their numbers.
     var shift: UInt64 = 0
     while last >> shift - first >> shift >= pieces { shift += 1 }
-    self.pieces = Int(pieces)
     unsafe directory = .allocate(capacity: Int(pieces))
     unsafe directory.initialize(repeating: UnsafePointer(entries + sorted.count), count: Int(pieces))
     unsafe lookup = Lookup(directory: UnsafePointer(directory), mask: pieces - 1, shift: shift)

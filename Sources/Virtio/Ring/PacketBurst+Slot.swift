@@ -1,5 +1,3 @@
-internal import CLinux
-
 extension PacketBurst {
   /// One packet. It is laid out like `clinux_packet`.
   @safe @usableFromInline package struct Slot {
