@@ -34,10 +34,11 @@ extension DeviceRing {
     let room = UInt(bitPattern: longest &- headerLength)
     var (taken, places) = (0, start)
     while true {
-      let (found, next) = run.dropFirst(taken).findSources(
-        in: memory.table, headerLength: headerLength, room: room, places: places)
-      taken &+= found
-      places = next
+      let sure = places.room(packets: run.most &- taken, bytes: room)
+      let (left, progress) = run.dropFirst(taken).prefix(sure.packets).findSources(
+        in: memory.table, headerLength: headerLength, room: sure.bytes, places: places)
+      taken &+= sure.packets &- left
+      places.progress = progress
       guard taken < run.most, places.hasPlace, UInt(bitPattern: run[taken].length &- headerLength) <= room,
         let host = memory.table.whole(at: run[taken].guestAddress, length: run[taken].length, for: .read)
       else { break }
@@ -114,8 +115,9 @@ extension RingStretch {
     var found = 0
     while found < run.most, let chain = ring.single(found, isWritable: true) {
       let length = run[found].length
-      // One that was too long has no length.
-      guard length >= headerLength, Int(chain.length) >= length else { break }
+      assert(length == 0 || length >= headerLength)
+      // One that was too long has no length, and less 1 more than any buffer.
+      guard UInt(chain.length) > UInt(bitPattern: length &- 1) else { break }
       run[found].setTarget(chain)
       found &+= 1
     }
@@ -148,10 +150,16 @@ extension RingStretch {
   /// - Parameter start: Where to begin.
   /// - Returns: How many there was a place for, and where the next one goes.
   @inline(never) func complete(_ packets: PacketBurst.Run, from start: Int) -> (count: Int, end: Int) {
+    if !Self.isSequential {
+      let ring = dropFirst(start)
+      let most = min(packets.most, ring.count)
+      for i in 0..<most { ring.writeUsed(i, id: packets[i].id, length: 0, isWritten: false, isFirst: false) }
+      return (most, start &+ most)
+    }
     var (index, next) = (0, start)
-    while index < packets.most && (!Self.isSequential || UInt(bitPattern: next) < UInt(bitPattern: count)) {
+    while index < packets.most && UInt(bitPattern: next) < UInt(bitPattern: count) {
       writeUsed(next, id: packets[index].id, length: 0, isWritten: false, isFirst: false)
-      next &+= Self.isSequential ? Int(packets[index].descriptors) : 1
+      next &+= Int(packets[index].descriptors)
       index &+= 1
     }
     return (index, next)
@@ -159,26 +167,26 @@ extension RingStretch {
 }
 
 extension PacketBurst.Run {
-  /// Finds where packets are.
+  /// Finds where packets are, for each of which there is a place.
   ///
-  /// - Returns: How many there are in front of the first that has no place, or has to be looked for; and the places that are
-  ///   left.
+  /// - Parameter room: The longest payload.
+  /// - Returns: How many are left, the first of which is longer, or has to be looked for; and how far places were taken.
   @inline(never) fileprivate func findSources<Places: PacketPlaces>(
     in table: AddressTable.Lookup, headerLength: Int, room: UInt, places: Places
-  ) -> (count: Int, places: Places) {
+  ) -> (left: Int, progress: Int) {
     let fate = PacketBurst.Slot.fate(headerLength: headerLength)
-    var (taken, next) = (0, places)
-    while taken < most && next.hasPlace {
-      let length = self[taken].length
+    var (rest, next) = (self, places)
+    while rest.most > 0 {
+      let length = rest[0].length
       guard UInt(bitPattern: length &- headerLength) <= room,
-        let host = table.likely(at: self[taken].guestAddress, length: length, for: .read)
+        let host = table.likely(at: rest[0].guestAddress, length: length, for: .read)
       else { break }
       prefetch(at: host, headerLength)
-      self[taken].setTaken(from: host, line: next.line, fate: fate)
+      rest[0].setTaken(from: host, line: next.line, fate: fate)
       next.advance(headerLength: headerLength, length: length)
-      taken &+= 1
+      rest = rest.dropFirst(1)
     }
-    return (taken, next)
+    return (rest.most, next.progress)
   }
 }
 
