@@ -83,11 +83,11 @@ internal import CLinux
   @safe struct Stretch: RingStretch {
     static var isSequential: Bool { false }
     fileprivate let descriptors: UnsafeMutableRawPointer
-    fileprivate let heads: UnsafeMutableRawPointer
-    fileprivate let entries: UnsafeMutableRawPointer
+    fileprivate var heads: UnsafeMutableRawPointer
+    fileprivate var entries: UnsafeMutableRawPointer
     /// The last descriptor's index, in as many bits as indices are compared in.
     fileprivate let last: UInt32
-    let count: Int
+    var count: Int
 
     @inline(__always) func prefix(_ count: Int) -> Stretch {
       precondition(count <= self.count)
@@ -99,8 +99,13 @@ internal import CLinux
         descriptors: descriptors, heads: heads + count &* 2, entries: entries + count &* 8, last: last,
         count: self.count &- count)
     }
+    @inline(__always) mutating func advance(by descriptors: Int) {
+      unsafe heads += descriptors &* 2
+      unsafe entries += descriptors &* 8
+      count &-= descriptors
+    }
     @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+      precondition(index >= 0 && index < count)
       let head = UInt32(unsafe clinux_load_u16(heads + index &* 2))
       guard head <= last else { return nil }
       let at = unsafe descriptors + Int(head) &* 16
@@ -111,7 +116,7 @@ internal import CLinux
         id: UInt16(truncatingIfNeeded: head))
     }
     @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isWritten: Bool, isFirst: Bool) {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+      precondition(index >= 0 && index < count)
       let at = unsafe entries + index &* 8
       if isWritten {
         unsafe clinux_store_u32(at, UInt32(id))
