@@ -47,6 +47,7 @@ struct SessionState {
     if memory.regions.isEmpty { return "the front-end has not shared guest memory yet" }
     if postcopy?.isAwaitingEnd == true { return "the front-end has not taken note of all guest memory yet (postcopy)" }
     for vring in vrings.prefix(offer.type.ringsPerQueue) where vring.started == nil {
+      if let loss = vring.loss { return "vring \(vring.index) is lost: \(loss); reset the guest's driver" }
       return vring.waiting?.reason ?? "vring \(vring.index) is not started (SET_VRING_KICK)"
     }
     if protocolFeatures.contains(.status) && !status.contains(.driverOK) {

@@ -87,72 +87,91 @@ final class SocketServer: Sendable {
   }
 
   func stop() {
-    let done = FutexWord()
-    let seen = done.value
-    loop.run { [self] in
-      state.value.source?.stop()
-      state.value.source = nil
-      state.value.waiting = nil
-      state.value.stopped = { done.signal() }
-      if let session = state.value.session {
-        session.stop(VhostUserError(.stopped, "the socket was stopped"))
-      } else {
-        finish()
+    let _: Bool = waitForValue { done in
+      loop.run { [self] in
+        state.value.source?.stop()
+        state.value.source = nil
+        state.value.waiting = nil
+        state.value.stopped = { done(true) }
+        if let session = state.value.session {
+          session.stop(VhostUserError(.stopped, "the socket was stopped"))
+        } else {
+          finish()
+        }
       }
     }
-    while done.value == seen { done.wait(whileEqualTo: seen, nanoseconds: -1) }
   }
 
-  /// Has another device serve: the session that there is, once that has handed over, and those to come.
+  /// Has another device serve: the session that there is, once that has handed over, and those to come. The socket gets to
+  /// know at that moment; the device that served is then given back.
   ///
   /// - Parameters:
   ///   - device: The device.
   ///   - offer: What front-ends are offered from now on.
+  ///   - standby: What stands by for it.
   /// - Throws: ``VDPAError``, when the device does not serve; the one before goes on then, if it can.
-  func switchDevice(to device: DeviceContext, offer: SessionOffer) throws(VDPAError) {
-    let result = Box<Result<Void, VDPAError>>()
-    let done = FutexWord()
-    let finish: @Sendable (Result<Void, VDPAError>) -> Void = { [self] outcome in
-      if case .success = outcome { (state.value.device, state.value.offer) = (device, offer) }
-      result.set(outcome)
-      done.signal()
+  func switchDevice(
+    to device: DeviceContext, offer: SessionOffer, standby: DeviceContext?
+  ) throws(VDPAError) {
+    let result: Result<DeviceContext?, VDPAError> = waitForValue { done in
+      loop.run { [self] in
+        let taken: @Sendable () -> Void = { [self] in
+          (state.value.device, state.value.offer) = (device, offer)
+          done(.success(socket.take(device, standby: standby)))
+        }
+        guard let session = state.value.session else { return taken() }
+        session.switchDevice(
+          DeviceSwitch(device: device) { outcome in
+            switch outcome {
+            case .switched, .disconnected, .superseded: taken()
+            case .failed(let error): done(.failure(error))
+            }
+          })
+      }
     }
-    loop.run { [self] in
-      guard let session = state.value.session else { return finish(.success(())) }
-      session.switchDevice(
-        DeviceSwitch(device: device) { outcome in
-          switch outcome {
-          case .switched, .disconnected: finish(.success(()))
-          case .failed(let error): finish(.failure(error))
-          }
-        })
-    }
-    while true {
-      let seen = done.value
-      if let outcome = result.value { return try outcome.get() }
-      done.wait(whileEqualTo: seen, nanoseconds: -1)
-    }
+    try result.get()?.release()
+  }
+
+  /// Has a device that has failed try again.
+  func retry() {
+    onLoop { self.state.value.session?.retry() }
   }
 
   private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
     if loop.isCurrent { return body() }
-    let result = Box<Value>()
-    let done = FutexWord()
-    let seen = done.value
-    loop.run {
-      result.set(body())
-      done.signal()
-    }
-    while true {
-      if let value = result.value { return value }
-      done.wait(whileEqualTo: seen, nanoseconds: -1)
-    }
+    return waitForValue { done in loop.run { done(body()) } }
   }
 
-  private final class Box<Value: Sendable>: Sendable {
-    private let storage = Mutex<Value?>(nil)
-    var value: Value? { storage.withLock { $0 } }
-    func set(_ value: Value) { storage.withLock { $0 = value } }
+  // MARK: Failover
+
+  /// A device has failed: the one that stands by takes its place, if there is one and nothing can write to guest memory beside
+  /// it.
+  private func failOver(because error: VDPAError) {
+    guard error.code != .stuck, let session = state.value.session, let standby = socket.takeStandby() else { return }
+    let failed = session.device
+    let taken: @Sendable () -> Void = { [self] in
+      state.value.device = standby
+      socket.live.withLock { ($0.failovers, $0.failoverReason) = ($0.failovers + 1, error.description) }
+      let old = socket.take(standby, standby: nil)
+      log.failure("failed over from \(failed.handle) (\(failed.driver)) to \(standby.handle): \(error)")
+      socket.events.send(.failedOver(from: failed.handle, to: standby.handle, reason: error), from: socket)
+      // Who waits for it, maybe for long, waits elsewhere.
+      if let old { _ = try? PinnedThread(name: "vdpa-release") { old.release() } }
+    }
+    // The session is in the middle of something.
+    loop.run { [self] in
+      guard state.value.session === session else { return socket.keep(standby) }
+      session.switchDevice(
+        DeviceSwitch(device: standby, replaced: failed) { [self] outcome in
+          switch outcome {
+          case .switched: taken()
+          case .disconnected, .superseded: socket.keep(standby)
+          case .failed(let refusal):
+            log.failure("software does not take over: \(refusal)")
+            socket.keep(standby)
+          }
+        })
+    }
   }
 
   // MARK: On the loop
@@ -173,15 +192,15 @@ final class SocketServer: Sendable {
     }
     let session = Session(
       name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: state.value.device,
-      offer: state.value.offer,
-      log: log,
-      onEvent: { [self] event in
-        if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }
-        update()
-        socket.events.send(event, from: socket)
-      },
-      onChange: { [self] in update() },
-      onEnd: { [self] reason in ended(reason) })
+      offer: state.value.offer, log: log,
+      handlers: SessionHandlers(
+        event: { [self] event in
+          if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }
+          update()
+          socket.events.send(event, from: socket)
+        },
+        change: { [self] in update() }, end: { [self] in ended($0) }, hasStandby: { [socket] in socket.hasStandby },
+        failOver: { [self] in failOver(because: $0) }))
     state.value.session = session
     log.info("a front-end has connected")
     update()

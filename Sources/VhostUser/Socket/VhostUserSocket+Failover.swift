@@ -1,0 +1,47 @@
+import Synchronization
+import VDPA
+
+/// The software device that stands by for one that fails.
+extension VhostUserSocket {
+  /// Has a software device stand by, if the socket is to fail over and is bound to another one.
+  ///
+  /// - Throws: ``VDPAError`` of the claim; `notOffered`, when software would be another device to the guest.
+  func prepareStandby(_ setup: inout Setup) throws {
+    guard configuration.failover != .off, setup.binding != .software, setup.standby == nil else { return }
+    let attributes = try attributes(&setup)
+    guard let device = setup.device else { return }
+    let standby = try claim(.software, queues: setup.queues ?? attributes.queueCount)
+    let features = (setup.features ?? attributes.features).intersection(standby.attributes.features)
+    let isSame: Result<Void, VDPAError> = waitForValue {
+      Handover.compare(device, standby, features: features, $0)
+    }
+    guard case .failure(let error) = isSame else {
+      setup.standby = standby
+      return
+    }
+    standby.release()
+    throw VDPAError(error.code, "software cannot stand by for \(device.handle): \(error)")
+  }
+
+  /// Has a device stand by again that was to take over and has not.
+  func keep(_ standby: DeviceContext?) {
+    let surplus = setup.withLock { setup -> DeviceContext? in
+      guard let standby, setup.device !== standby, setup.standby !== standby else { return nil }
+      guard setup.standby == nil, setup.isStarted, setup.binding != .software else { return standby }
+      setup.standby = standby
+      return nil
+    }
+    surplus?.release()
+  }
+
+  /// The device that stands by, which does no longer then.
+  func takeStandby() -> DeviceContext? {
+    setup.withLock { setup in
+      defer { setup.standby = nil }
+      return setup.standby
+    }
+  }
+
+  /// Whether a device stands by.
+  var hasStandby: Bool { setup.withLock { $0.standby != nil } }
+}
