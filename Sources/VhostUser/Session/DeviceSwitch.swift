@@ -19,6 +19,8 @@ struct DeviceSwitch: Sendable {
   /// The device that has failed, if it is for that: the new one is known to be the same to the guest, and is not wanted in
   /// place of any other.
   var replaced: DeviceContext? = nil
+  /// Whether another one stands by for it that keeps a dirty log.
+  var canBorrow = false
   /// Called on the loop's thread, once.
   let done: @Sendable (Outcome) -> Void
 }

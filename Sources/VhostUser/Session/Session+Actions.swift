@@ -49,24 +49,6 @@ extension Session {
     }
   }
 
-  /// Has the device note its writes where the state says now, before the message is answered.
-  private func changeLog(
-    _ before: SessionState, _ success: Outcome, _ done: @escaping @Sendable (Outcome) -> Void
-  ) {
-    let log = state.value.protocolState.activeLog
-    guard log !== before.activeLog else { return done(success) }
-    run {
-      device.setLog(log, completion: $0)
-    } then: { [self] result in
-      switch result {
-      case .success:
-        self.log.info(log == nil ? "writes to guest memory are no longer logged" : "writes to guest memory are logged")
-        done(success)
-      case .failure(let error): operationFailed(error, before: before) { done($0.isSuccess ? success : $0) }
-      }
-    }
-  }
-
   private func changeMemory(
     to memory: GuestMemory, _ answer: [UInt8]?, _ done: @escaping @Sendable (Outcome) -> Void
   ) {

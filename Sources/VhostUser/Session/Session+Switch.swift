@@ -36,7 +36,13 @@ extension Session {
       wanted.done(.superseded)
       return beginSwitch()
     }
-    if let refusal = hindrance ?? refusal(of: wanted.device) {
+    begin(wanted)
+    return state.value.isBusy || beginSwitch()
+  }
+
+  /// Begins a hand-over, with no operation under way.
+  func begin(_ wanted: DeviceSwitch) {
+    if let refusal = hindrance ?? refusal(of: wanted) {
       refuse(wanted, refusal)
     } else if state.value.isConfigured {
       handOver(wanted)
@@ -45,7 +51,6 @@ extension Session {
     } else {
       replace(wanted)
     }
-    return state.value.isBusy || beginSwitch()
   }
 
   /// Nobody serves the rings yet, or nobody any more: the new device is prepared to go on.
@@ -85,7 +90,8 @@ extension Session {
   }
 
   /// Why a device cannot serve what this connection has agreed upon; nil when it can, as far as is known before it is asked.
-  private func refusal(of new: DeviceContext) -> VDPAError? {
+  private func refusal(of wanted: DeviceSwitch) -> VDPAError? {
+    let new = wanted.device
     let protocolState = state.value.protocolState
     let offered = SessionOffer.attributes(of: new)
     func lack(_ what: String) -> VDPAError {
@@ -97,7 +103,9 @@ extension Session {
     if !missing.isEmpty { return lack(missing.describe(for: protocolState.offer.type)) }
     let promised =
       protocolState.protocolFeatures.isEmpty ? protocolState.offer.protocolFeatures : protocolState.protocolFeatures
-    let needed = promised.intersection(SessionOffer.deviceProtocolFeatures)
+    var needed = promised.intersection(SessionOffer.deviceProtocolFeatures)
+    // Software may do that in its place.
+    if wanted.canBorrow && protocolState.activeLog == nil { needed.remove(.logSharedMemory) }
     // A doorbell that is not there is not offered to anybody.
     let missingProtocol = needed.subtracting(offered.protocolFeatures).subtracting(.hostNotifier)
     if !missingProtocol.isEmpty { return lack(missingProtocol.description) }
@@ -120,7 +128,9 @@ extension Session {
 
   private func take(_ wanted: DeviceSwitch) {
     let (old, device) = (state.value.device, wanted.device)
-    state.value.protocolState.restrict(to: SessionOffer.attributes(of: device))
+    var attributes = SessionOffer.attributes(of: device)
+    if wanted.canBorrow { attributes.protocolFeatures.insert(.logSharedMemory) }
+    state.value.protocolState.restrict(to: attributes)
     state.value.device = device
     state.value.misses = TranslationMisses()
     // First, so that who hears of it finds it so.

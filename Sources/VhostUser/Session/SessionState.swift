@@ -220,6 +220,11 @@ struct SessionState {
     forgetTranslations()
   }
 
+  /// What was asked for since then of the dirty log has not come about: writes are noted where they were.
+  mutating func forgetLog(since before: SessionState) {
+    (accepted, log, logSignal) = (before.accepted, before.log, before.logSignal)
+  }
+
   /// Offers from now on only what that device has too. What has been accepted before stays accepted.
   mutating func restrict(to attributes: DeviceAttributes) {
     offer.features.formIntersection(attributes.features.union(deviceFeatures))

@@ -113,7 +113,7 @@ final class SocketServer: Sendable {
   func switchDevice(
     to device: DeviceContext, offer: SessionOffer, standby: DeviceContext?
   ) throws(VDPAError) {
-    let result: Result<DeviceContext?, VDPAError> = waitForValue { done in
+    let result: Result<[DeviceContext], VDPAError> = waitForValue { done in
       loop.run { [self] in
         let taken: @Sendable () -> Void = { [self] in
           (state.value.device, state.value.offer) = (device, offer)
@@ -121,7 +121,7 @@ final class SocketServer: Sendable {
         }
         guard let session = state.value.session else { return taken() }
         session.switchDevice(
-          DeviceSwitch(device: device) { outcome in
+          DeviceSwitch(device: device, canBorrow: standby?.canLog == true) { outcome in
             switch outcome {
             case .switched, .disconnected, .superseded: taken()
             case .failed(let error): done(.failure(error))
@@ -129,7 +129,7 @@ final class SocketServer: Sendable {
           })
       }
     }
-    try result.get()?.release()
+    for old in try result.get() { old.release() }
   }
 
   /// Has a device that has failed try again.
@@ -152,11 +152,9 @@ final class SocketServer: Sendable {
     let taken: @Sendable () -> Void = { [self] in
       state.value.device = standby
       socket.live.withLock { ($0.failovers, $0.failoverReason) = ($0.failovers + 1, error.description) }
-      let old = socket.take(standby, standby: nil)
+      release(socket.take(standby, standby: nil))
       log.failure("failed over from \(failed.handle) (\(failed.driver)) to \(standby.handle): \(error)")
       socket.events.send(.failedOver(from: failed.handle, to: standby.handle, reason: error), from: socket)
-      // Who waits for it, maybe for long, waits elsewhere.
-      if let old { _ = try? PinnedThread(name: "vdpa-release") { old.release() } }
     }
     // The session is in the middle of something.
     loop.run { [self] in
@@ -172,6 +170,45 @@ final class SocketServer: Sendable {
           }
         })
     }
+  }
+
+  /// Gives devices back. Who waits for that, maybe for long, waits elsewhere.
+  private func release(_ devices: [DeviceContext]) {
+    guard !devices.isEmpty else { return }
+    _ = try? PinnedThread(name: "vdpa-release") { for device in devices { device.release() } }
+  }
+
+  // MARK: Devices that keep no dirty log
+
+  /// Software serves in place of the bound device from now on; or it does not, and stands by again.
+  private func lent(_ standby: DeviceContext, _ isServing: Bool) {
+    guard isServing else { return socket.keep(standby) }
+    state.value.device = standby
+    socket.lend(standby)
+  }
+
+  /// The bound device is to serve again.
+  private func giveBack() {
+    guard let session = state.value.session, let own = socket.away else { return }
+    // The session is in the middle of something.
+    loop.run { [self] in
+      guard state.value.session === session, socket.away === own else { return }
+      session.switchDevice(
+        DeviceSwitch(device: own, canBorrow: true) { [self] outcome in
+          switch outcome {
+          case .switched, .disconnected: returned()
+          case .superseded: break
+          case .failed(let error):
+            log.failure("software goes on: \(own.handle) (\(own.driver)) does not take over again: \(error)")
+            release(socket.take(state.value.device, standby: nil))
+          }
+        })
+    }
+  }
+
+  private func returned() {
+    guard let own = socket.takeBack() else { return }
+    state.value.device = own
   }
 
   // MARK: On the loop
@@ -200,7 +237,9 @@ final class SocketServer: Sendable {
           socket.events.send(event, from: socket)
         },
         change: { [self] in update() }, end: { [self] in ended($0) }, hasStandby: { [socket] in socket.hasStandby },
-        failOver: { [self] in failOver(because: $0) }))
+        failOver: { [self] in failOver(because: $0) },
+        borrow: { [socket] in socket.canLend ? socket.takeStandby() : nil }, lent: { [self] in lent($0, $1) },
+        giveBack: { [self] in giveBack() }))
     state.value.session = session
     log.info("a front-end has connected")
     update()
@@ -211,6 +250,8 @@ final class SocketServer: Sendable {
   private func ended(_ reason: VhostUserError) {
     let wasReady = state.value.session?.wasReady ?? false
     state.value.session = nil
+    // Nobody's writes are noted any more.
+    returned()
     log.info("disconnected: \(reason.message)")
     update()
     socket.events.send(.disconnected(reason), from: socket)

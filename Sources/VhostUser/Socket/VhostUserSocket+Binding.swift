@@ -78,17 +78,17 @@ extension VhostUserSocket {
   /// Another device serves, or will. On the loop's thread.
   ///
   /// - Parameter standby: What stands by for it.
-  /// - Returns: The one that did.
-  func take(_ device: DeviceContext, standby: DeviceContext?) -> DeviceContext? {
+  /// - Returns: Those that are not needed any more.
+  func take(_ device: DeviceContext, standby: DeviceContext?) -> [DeviceContext] {
     setup.withLock { setup in
-      let old = setup.device
+      let (before, old) = (setup.devices, setup.away ?? setup.device)
       if let old, !setup.candidates.isEmpty {
         // It may be switched to again.
         setup.candidates[setup.binding] = SessionOffer.attributes(of: old)
       }
       setup.standby = standby === device ? nil : standby
-      (setup.device, setup.driver, setup.binding) = (device, device.driver, device.handle)
-      return old
+      (setup.device, setup.driver, setup.binding, setup.away) = (device, device.driver, device.handle, nil)
+      return before.filter { old in !setup.devices.contains { $0 === old } }
     }
   }
 }

@@ -42,6 +42,30 @@ extension VhostUserSocket {
     }
   }
 
+  /// Whether the device that stands by could serve while writes are noted.
+  var canLend: Bool { setup.withLock { $0.standby?.canLog == true } }
+
+  /// The bound device, while software serves in its place.
+  var away: DeviceContext? { setup.withLock { $0.away } }
+
+  /// What stood by serves in place of the bound device.
+  func lend(_ standby: DeviceContext) {
+    setup.withLock { setup in
+      (setup.away, setup.device, setup.driver) = (setup.device, standby, standby.driver)
+    }
+  }
+
+  /// The bound device serves again, or will, and software stands by.
+  ///
+  /// - Returns: That device; nil when it was not away.
+  func takeBack() -> DeviceContext? {
+    setup.withLock { setup in
+      guard let own = setup.away else { return nil }
+      (setup.standby, setup.device, setup.driver, setup.away) = (setup.device, own, own.driver, nil)
+      return own
+    }
+  }
+
   /// Whether a device stands by.
   var hasStandby: Bool { setup.withLock { $0.standby != nil } }
 }

@@ -17,6 +17,10 @@ public final class VhostUserSocket: Sendable {
     var device: DeviceContext?
     /// A software device that stands by for a bound one that fails.
     var standby: DeviceContext?
+    /// The bound device, while software serves in its place because writes to guest memory are noted.
+    var away: DeviceContext?
+    /// All that have been claimed.
+    var devices: [DeviceContext] { [device, standby, away].compactMap { $0 } }
     /// What the candidates have.
     var candidates: [DeviceHandle: DeviceAttributes] = [:]
     /// nil: all that the device has.
@@ -73,9 +77,7 @@ public final class VhostUserSocket: Sendable {
   }
 
   deinit {
-    let (device, standby) = setup.withLock { ($0.device, $0.standby) }
-    device?.release()
-    standby?.release()
+    for device in setup.withLock(\.devices) { device.release() }
     events.finish()
   }
 
@@ -152,7 +154,9 @@ public final class VhostUserSocket: Sendable {
       setup.device = device
     }
     let others = Array(setup.candidates.values) + (setup.standby.map { [SessionOffer.attributes(of: $0)] } ?? [])
-    return others.reduce(SessionOffer.attributes(of: device)) { $0.common(with: $1) }
+    var attributes = others.reduce(SessionOffer.attributes(of: device)) { $0.common(with: $1) }
+    if setup.standby?.canLog == true { attributes.protocolFeatures.insert(.logSharedMemory) }
+    return attributes
   }
 
   func lacking(_ what: String, _ device: DeviceHandle) -> VhostUserError {
@@ -224,12 +228,11 @@ public final class VhostUserSocket: Sendable {
     lifecycle.withLock { _ in
       server.withLock { $0 }?.stop()
       server.withLock { $0 = nil }
-      let (device, standby) = setup.withLock { setup in
-        defer { (setup.device, setup.standby, setup.isStarted) = (nil, nil, false) }
-        return (setup.device, setup.standby)
+      let devices = setup.withLock { setup in
+        defer { (setup.device, setup.standby, setup.away, setup.isStarted) = (nil, nil, nil, false) }
+        return setup.devices
       }
-      device?.release()
-      standby?.release()
+      for device in devices { device.release() }
       live.withLock { $0 = Live() }
     }
   }
