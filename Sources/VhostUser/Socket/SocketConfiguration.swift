@@ -33,6 +33,9 @@ public struct SocketConfiguration: Sendable {
   public var memoryPolicy: MemoryMapping.FilePolicy
   /// What becomes of the guest when the device fails that the socket is bound to.
   public var failover = Failover.off
+  /// What is done about a device that has work and makes no progress; nil for nothing. Software is not looked at: its workers
+  /// have a watchdog.
+  public var stalls: StallPolicy? = StallPolicy()
 
   /// A socket.
   ///

@@ -236,7 +236,8 @@ final class SocketServer: Sendable {
           update()
           socket.events.send(event, from: socket)
         },
-        change: { [self] in update() }, end: { [self] in ended($0) }, hasStandby: { [socket] in socket.hasStandby },
+        change: { [self] in update() }, end: { [self] in ended($0) }, stalls: socket.configuration.stalls,
+        hasStandby: { [socket] in socket.hasStandby },
         failOver: { [self] in failOver(because: $0) },
         borrow: { [socket] in socket.canLend ? socket.takeStandby() : nil }, lent: { [self] in lent($0, $1) },
         giveBack: { [self] in giveBack() }))
