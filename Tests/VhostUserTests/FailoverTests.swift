@@ -62,6 +62,32 @@ struct FailoverTests {
     try world.guest.stop()
   }
 
+  @Test("A socket that asks for it is bound to its device again, as soon as that can serve")
+  func comesBack() throws {
+    let world = try FailingWorld(startsWithFailing: true, failover: .software, returnsAfter: 5)
+    let (socket, engine) = (world.socket, world.engine)
+    engine.fail("configure")
+    engine.reportFailure()
+    #expect(try world.traffic.run(100))
+    let tries = engine.calls.filter { $0 == "configure" }.count
+    #expect(Self.waits { engine.calls.filter { $0 == "configure" }.count >= tries + 2 })
+    #expect(socket.binding == .software && socket.status.failovers == 1)
+    #expect(try world.traffic.run(100))
+    engine.fail()
+    #expect(Self.waits { socket.binding == world.failing && socket.status.isReady })
+    // Whoever binds it meanwhile has the last word.
+    engine.reportFailure()
+    #expect(Self.waits { socket.binding == .software })
+    engine.fail("configure")
+    try socket.unbind()
+    engine.fail()
+    usleep(50_000)
+    #expect(socket.binding == .software)
+    #expect(try world.traffic.run(100))
+    #expect(world.traffic.reports[0].isClean)
+    try world.guest.stop()
+  }
+
   @Test("Without failover nobody serves, until it is told to try again")
   func off() throws {
     let world = try FailingWorld(startsWithFailing: true)

@@ -23,7 +23,7 @@ final class FailingWorld {
   ///   - hasFence: Whether the device can be cut off from memory.
   init(
     startsWithFailing: Bool, failover: Failover = .off, format: RingLayout.Format = .split, hasFence: Bool = false,
-    stalls: StallPolicy? = nil
+    stalls: StallPolicy? = nil, returnsAfter: Int? = nil
   ) throws {
     engine = FailingEngine(isHonest: true, hasFence: hasFence)
     software = try SoftwareEngine()
@@ -36,6 +36,7 @@ final class FailingWorld {
     var configuration = SocketConfiguration(endpoint: .listen(path: folder.path("s")), parameters: ["port": "loopback"])
     configuration.failover = failover
     configuration.stalls = stalls
+    configuration.returnsAfter = returnsAfter
     socket = VhostUserSocket(configuration, registry: registry, threads: threads, logger: logger)
     try socket.setQueueCount(1)
     try socket.setCandidates([failing])
