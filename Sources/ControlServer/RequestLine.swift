@@ -6,6 +6,9 @@ struct RequestLine: Sendable {
   /// How many requests a batch can have.
   static let longestBatch = 100
 
+  /// How deep arrays and objects can be in each other; no request needs half of it. Reading what is deep takes long.
+  static let deepestNesting = 16
+
   private enum Item: Sendable {
     case refused(id: JSONValue, RPCError)
     /// A notification has no id, and gets no answer.
@@ -18,6 +21,11 @@ struct RequestLine: Sendable {
   private let isBatch: Bool
 
   init(_ bytes: [UInt8], _ methods: MethodTable) {
+    guard Self.nesting(of: bytes) <= Self.deepestNesting else {
+      let error = RPCError.invalidRequest("arrays and objects are at most \(Self.deepestNesting) deep in each other")
+      (items, isBatch) = ([.refused(id: .null, error)], false)
+      return
+    }
     let value: JSONValue
     do {
       value = try JSONValue(json: bytes)
@@ -35,6 +43,27 @@ struct RequestLine: Sendable {
       return
     }
     (items, isBatch) = (requests.map { Self.item($0, methods) }, true)
+  }
+
+  /// How deep brackets and braces are in each other, those in strings left out.
+  private static func nesting(of bytes: [UInt8]) -> Int {
+    var (depth, deepest) = (0, 0)
+    var isInString = false
+    var isEscaped = false
+    for byte in bytes {
+      switch byte {
+      case _ where isEscaped: isEscaped = false
+      case UInt8(ascii: "\\") where isInString: isEscaped = true
+      case UInt8(ascii: "\""): isInString.toggle()
+      case _ where isInString: break
+      case UInt8(ascii: "["), UInt8(ascii: "{"):
+        depth += 1
+        deepest = max(deepest, depth)
+      case UInt8(ascii: "]"), UInt8(ascii: "}"): depth -= 1
+      default: break
+      }
+    }
+    return deepest
   }
 
   private static func item(_ value: JSONValue, _ methods: MethodTable) -> Item {

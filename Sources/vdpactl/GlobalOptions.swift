@@ -15,14 +15,15 @@ struct GlobalOptions: ParsableArguments {
 
   /// Asks the daemon, and prints what it answers: as JSON, or the text that is made of it.
   ///
-  /// - Throws: `RPCError`, when the daemon does not do it; ``ArgumentParser/ExitCode/unreachable``, with the reason printed.
+  /// - Throws: ``ArgumentParser/ExitCode``, with the reason printed.
   func ask<Method: ControlMethod>(_ method: Method, _ text: (Method.Answer) -> String) throws {
     let answer: Method.Answer
     do {
       answer = try ControlClient(path: control).call(method)
-    } catch let error as ControlError {
+    } catch {
+      // Messages have names in them that come from elsewhere.
       _ = try? FileDescriptor.standardError.writeAll("Error: \(Table.printable("\(error)"))\n".utf8)
-      throw ExitCode.unreachable
+      throw error is ControlError ? ExitCode.unreachable : ExitCode.failure
     }
     print(json ? try answer.prettyJSON() + "\n" : text(answer), terminator: "")
   }

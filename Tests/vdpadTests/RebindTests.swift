@@ -7,16 +7,6 @@ import Testing
 /// The live switch from outside: `vdpactl socket bind`, `unbind` and `rebind` while a front-end sends.
 @Suite(.serialized)
 struct RebindTests {
-  private struct Report: Decodable {
-    struct Counters: Decodable {
-      var sent: UInt64
-      var received: UInt64
-    }
-    var clean: Bool
-    var failure: String?
-    var total: Counters
-  }
-
   @Test(
     "A front-end that sends all the time loses nothing while its socket goes to the simulator and back, over and over",
     arguments: [[], ["--packed"]])
@@ -53,7 +43,7 @@ struct RebindTests {
       }
       let (status, output) = try ControlledDaemon.run(test)
       #expect(status == .exited(0), "\(output)")
-      let report = try Report(json: Array(output.utf8))
+      let report = try SelfTestOutput(output)
       #expect(report.clean && report.failure == nil && report.total.sent == 150_000 && report.total.received == 150_000)
       #expect(switches >= spellings.count, "too few switches to say anything")
       #expect(carried["software", default: 0] > 0 && carried["simulator", default: 0] > 0)
