@@ -23,7 +23,7 @@ struct GlobalOptions: ParsableArguments {
     } catch {
       // Messages have names in them that come from elsewhere.
       _ = try? FileDescriptor.standardError.writeAll("Error: \(Table.printable("\(error)"))\n".utf8)
-      throw error is ControlError ? ExitCode.unreachable : ExitCode.failure
+      throw error is ControlError || (error as? RPCError)?.isRefusal == true ? ExitCode.unreachable : ExitCode.failure
     }
     print(json ? try answer.prettyJSON() + "\n" : text(answer), terminator: "")
   }

@@ -2,6 +2,7 @@ import Control
 import Logging
 import Peers
 import Synchronization
+import SystemPackage
 import VDPA
 import VhostUser
 
@@ -11,7 +12,8 @@ import VhostUser
 final class RunningServer: Sendable {
   /// What its methods do.
   final class Board: Sendable {
-    /// How many changes have been made.
+    /// How many changes have begun, and how many have been made.
+    let begun = Mutex(0)
     let changes = Mutex(0)
     /// Held by a test that wants changes to wait.
     let gate = Mutex(())
@@ -37,6 +39,7 @@ final class RunningServer: Sendable {
     methods.add(Subtract.self) { $0.minuend - $0.subtrahend }
     methods.add(Fill.self) { String(repeating: "x", count: $0.count) }
     methods.add(Change.self) { [board] _ in
+      board.begun.withLock { $0 += 1 }
       board.gate.withLock { _ in }
       return board.changes.withLock { count in
         count += 1
@@ -74,9 +77,12 @@ extension ControlClient {
   /// The error of the next answer.
   func error() throws -> RPCError? { try RPCResponse<Int>(json: try receive()).error }
 
-  /// Whether the server has closed the connection, after whatever it has said.
+  /// Whether the server closes the connection, after whatever it has said.
   func isClosed() -> Bool {
-    while (try? receive()) != nil {}
-    return true
+    do throws(ControlError) {
+      while true { _ = try receive() }
+    } catch {
+      return error.message.contains("closed the connection") || error.errno == .connectionReset
+    }
   }
 }

@@ -31,8 +31,14 @@ package final class ControlClient {
   /// - Throws: ``RPCError``, when the daemon does not do it; ``ControlError``, when it cannot be asked or does not answer.
   package func call<Method: ControlMethod>(_ method: Method) throws -> Method.Answer {
     lastID += 1
-    try send(try RPCRequest(id: lastID, method: Method.name, params: method).lineJSON() + [10])
-    let line = try receive()
+    let request = try RPCRequest(id: lastID, method: Method.name, params: method).lineJSON() + [10]
+    let line: [UInt8]
+    do throws(ControlError) {
+      try send(request)
+      line = try receive()
+    } catch {
+      throw refusal ?? error
+    }
     let response: RPCResponse<Method.Answer>
     do {
       response = try RPCResponse(json: line)
@@ -44,6 +50,12 @@ package final class ControlClient {
       throw ControlError("who listens at \(path) answers something else than it was asked")
     }
     return result
+  }
+
+  /// Why the daemon has closed the connection, if it has said so before.
+  private var refusal: RPCError? {
+    guard let line = try? receive() else { return nil }
+    return (try? RPCResponse<Nothing>(json: line))?.error
   }
 
   /// Sends bytes as they are.

@@ -44,7 +44,12 @@ package struct RPCError: Error, Codable, Hashable, Sendable, CustomStringConvert
   package static func application(_ code: String, _ message: String) -> RPCError { RPCError(-32000, code, message) }
 
   /// Who asks may not, or not now.
-  package static func refused(_ code: String, _ message: String) -> RPCError { RPCError(-32001, code, message) }
+  package static func refused(_ code: String, _ message: String) -> RPCError { RPCError(refusal, code, message) }
+
+  private static let refusal = -32001
+
+  /// Whether it is about who asks, and not about what was asked.
+  package var isRefusal: Bool { code == RPCError.refusal }
 
   package var description: String { message }
 }
