@@ -133,8 +133,7 @@ struct ControlServerTests {
     }
   }
 
-  @Test(
-    "One connection more than there may be takes the place of the one idle for longest; with all busy it is refused")
+  @Test("One connection more than there may be takes the place of the one that has been idle for longest")
   func connections() async throws {
     try await blocking {
       let server = try RunningServer { $0.connections = 3 }
@@ -143,22 +142,27 @@ struct ControlServerTests {
         #expect(try client.call(Subtract(minuend: 1, subtrahend: 1)) == 0)
       }
       let fourth = try server.client()
-      #expect(try fourth.call(Subtract(minuend: 1, subtrahend: 1)) == 0)
+      for client in [fourth, clients[0], clients[2]] {
+        #expect(try client.call(Subtract(minuend: 1, subtrahend: 1)) == 0)
+      }
       #expect(clients[1].isClosed())
+    }
+  }
+
+  @Test("One connection more than there may be is refused when none is idle")
+  func busyConnections() async throws {
+    try await blocking {
+      let server = try RunningServer { $0.connections = 1 }
+      let client = try server.client()
       try server.board.gate.withLock { _ in
-        let busy = [clients[0], clients[2], fourth]
-        for client in busy { try client.send(Self.change) }
-        // They are busy from when they have been read.
-        var refused: RPCError?
-        for _ in 0..<1000 where refused == nil {
-          let more = try server.client()
-          refused = try? more.error()
-        }
-        #expect(refused?.data?.code == "tooManyConnections")
+        try client.send(Self.change)
+        while server.board.begun.withLock({ $0 }) == 0 { Thread.sleep(forTimeInterval: 0.001) }
+        let more = try server.client()
+        #expect(try more.error()?.data?.code == "tooManyConnections")
+        #expect(more.isClosed())
       }
-      for client in [clients[0], clients[2], fourth] {
-        #expect(try RPCResponse<Int>(json: try client.receive()).result != nil)
-      }
+      #expect(try RPCResponse<Int>(json: try client.receive()).result == 1)
+      #expect(try server.serves())
     }
   }
 
