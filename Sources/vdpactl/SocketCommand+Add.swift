@@ -50,6 +50,12 @@ extension SocketCommand {
         "A device that the socket may be switched to, as in 0/1; −1/−1 is software; once or more.", valueName: "e/d"))
     var candidate: [DeviceNumbers] = []
 
+    @Option(
+      help: ArgumentHelp(
+        "Who takes over when the device fails (default off).",
+        valueName: SocketMethod.Add.failovers.joined(separator: "|")))
+    var failover: String?
+
     func run() throws {
       var request = SocketMethod.Add(name: name, path: Self.absolute(path))
       (request.type, request.queues, request.port) = (type, queues, port)
@@ -57,6 +63,7 @@ extension SocketCommand {
       request.blkFile = blkFile.map(Self.absolute)
       (request.engine, request.device) = (device.engine, device.device)
       request.candidates = candidate.isEmpty ? nil : candidate
+      request.failover = failover
       try global.ask(request) { _ in "" }
     }
 

@@ -44,7 +44,8 @@ struct SocketCommand: ParsableCommand {
           ("queues", "\(socket.queues)"), ("device", "\(socket.summary.binding)"), ("datapath", socket.datapath),
           ("candidates", socket.candidates.map { "\($0)" }.joined(separator: " ")),
           ("connected", socket.connected ? "yes" : "no"), ("state", socket.summary.state),
-          ("device failures", "\(socket.deviceFailures)"),
+          ("device failures", "\(socket.deviceFailures)"), ("failover", socket.failover),
+          ("failovers", "\(socket.failovers)" + (socket.failoverReason.map { ", last because \($0)" } ?? "")),
         ])
         return fields + (socket.vrings.isEmpty ? "" : "\n" + StatsCommand.table(socket.vrings))
       }

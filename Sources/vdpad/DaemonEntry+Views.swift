@@ -15,10 +15,13 @@ extension Daemon.Entry {
 
   var detail: SocketDetail {
     let candidates = socket.candidates.map { DeviceNumbers($0) }
+    let status = socket.status
     return SocketDetail(
       summary,
       SocketExtras(
-        candidates: candidates.sorted { ($0.engine, $0.device) < ($1.engine, $1.device) }, vrings: vrings))
+        candidates: candidates.sorted { ($0.engine, $0.device) < ($1.engine, $1.device) },
+        failover: socket.configuration.failover.rawValue, failovers: status.failovers,
+        failoverReason: status.failoverReason, vrings: vrings))
   }
 
   var statistics: SocketStatistics {

@@ -28,9 +28,11 @@ struct SocketSettings {
     }
     let isSoftware = device.map { $0.engine == DeviceHandle.software.engine.id } ?? true
     queues = request.queues ?? (isSoftware ? 1 : nil)
-    configuration = SocketConfiguration(
+    var configuration = SocketConfiguration(
       name: request.name, endpoint: request.client == true ? .connect(path: request.path) : .listen(path: request.path),
       type: type, parameters: try SocketSettings.parameters(request, type, isSoftware: isSoftware))
+    configuration.failover = request.failover.flatMap(Failover.init) ?? .off
+    self.configuration = configuration
   }
 
   /// What a software device is told, now or when it gets the socket.
@@ -43,7 +45,7 @@ struct SocketSettings {
       parameters["port"] = try PortConfiguration(parsing: request.port ?? "loopback").description
     } else {
       guard request.port == nil else { throw RPCError.invalidParams("port", "a block device has no port") }
-      guard request.blkFile != nil || !isSoftware else {
+      guard request.blkFile != nil || !isSoftware && request.failover != Failover.software.rawValue else {
         throw RPCError.invalidParams("blkFile", "a software block device needs a file")
       }
       if let file = request.blkFile { try check(path: file, "blkFile") }

@@ -20,7 +20,7 @@ struct ControlMethodTests {
     let numbers = DeviceNumbers(engine: -1, device: -1)
     var add = SocketMethod.Add(name: "vm0", path: "/run/vm0.sock")
     (add.type, add.client, add.queues, add.port, add.blkFile) = ("net", true, 2, "echo", "/disk")
-    (add.engine, add.device, add.candidates) = (0, 1, [numbers])
+    (add.engine, add.device, add.candidates, add.failover) = (0, 1, [numbers], "software")
     try Self.check(add)
     try Self.check(EngineMethod.List())
     try Self.check(EngineMethod.Show(id: 0))

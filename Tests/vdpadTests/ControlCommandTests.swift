@@ -116,7 +116,12 @@ struct ControlCommandTests {
       #expect(try frontEnd.isClosed() && !FileManager.default.fileExists(atPath: daemon.file("vm1")))
       let free: [DeviceSummary] = try daemon.json("device", "list")
       #expect(free.map(\.socket) == [nil, nil])
-      try daemon.does("socket", "add", "vm1", "--path", daemon.file("vm1"), "--engine", "0", "--device", "1")
+      #expect(show.failover == "off" && show.failovers == 0 && show.failoverReason == nil)
+      try daemon.does(
+        "socket", "add", "vm1", "--path", daemon.file("vm1"), "--engine", "0", "--device", "1", "--failover", "software"
+      )
+      let again: SocketDetail = try daemon.json("socket", "show", "vm1")
+      #expect(again.failover == "software" && again.datapath == "simulator")
       #expect(try daemon.end() == .exited(0))
     }
   }
@@ -141,6 +146,7 @@ struct ControlCommandTests {
         (["socket", "add", "x"], 64, "--path"),
         (["socket", "add", "x", "--path", "p", "--candidate", "1"], 64, "candidate"),
         (["socket", "add", "x", "--path", "p", "--queues", "1000"], 1, "queues has to be"),
+        (["socket", "add", "x", "--path", "p", "--failover", "perhaps"], 1, "failover"),
       ] as [([String], Int32, String)] {
         let process = try PeerProcess(PeerProcess.builtProgram("vdpactl"), ["--control", daemon.control] + arguments)
         let (found, output) = try ControlledDaemon.run(process)

@@ -24,11 +24,16 @@ extension SocketMethod {
       ] + DeviceNumbers.rules(isRequired: false) + [
         ParameterRule(
           "candidates", .list(of: .object(DeviceNumbers.rules), most: Limits.candidates), isRequired: false,
-          "the devices that the socket may be switched to while its guest runs")
+          "the devices that the socket may be switched to while its guest runs"),
+        ParameterRule(
+          "failover", .choice(failovers), isRequired: false,
+          "what becomes of the guest when the device fails: off, or software takes over; off unless given"),
       ]
 
     /// The virtio device types that can be asked for.
     package static let types = ["net", "block"]
+    /// What can become of a guest whose device fails.
+    package static let failovers = ["off", "software"]
 
     package var name: String
     package var path: String
@@ -40,6 +45,7 @@ extension SocketMethod {
     package var engine: Int?
     package var device: Int?
     package var candidates: [DeviceNumbers]?
+    package var failover: String?
 
     /// A socket that software serves, unless more is said.
     package init(name: String, path: String) { (self.name, self.path) = (name, path) }
