@@ -25,6 +25,8 @@ public struct DeviceCapabilities {
   public var postcopy: (any PostcopyServing)?
   /// The device has objects that others may share.
   public var sharedObjects: (any SharedObjects)?
+  /// The device can stand still without being closed.
+  public var suspension: (any Suspension)?
 
   /// Capabilities; none unless given.
   public init(
@@ -32,7 +34,8 @@ public struct DeviceCapabilities {
     configuration: (any ConfigurationSpace)? = nil, statistics: (any DeviceStatistics)? = nil,
     dirtyTracking: (any DirtyTracking)? = nil, announcement: (any GuestAnnouncement)? = nil,
     mtuControl: (any MTUControl)? = nil, notifyArea: (any NotifyArea)? = nil, stateTransfer: (any StateTransfer)? = nil,
-    postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil
+    postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil,
+    suspension: (any Suspension)? = nil
   ) {
     self.vringControl = vringControl
     self.dmaTranslation = dmaTranslation
@@ -45,5 +48,6 @@ public struct DeviceCapabilities {
     self.stateTransfer = stateTransfer
     self.postcopy = postcopy
     self.sharedObjects = sharedObjects
+    self.suspension = suspension
   }
 }
