@@ -1,6 +1,5 @@
 import Foundation
 import SimulatorEngine
-import SystemPackage
 import Testing
 import VDPA
 import Virtio
@@ -8,31 +7,6 @@ import Virtio
 struct DirtyTrackingTests {
   static let setups = [Features](arrayLiteral: [], .packedRing).flatMap { format in
     ["on-chip", "platform"].map { (format, $0) }
-  }
-
-  /// A log, and the pages that were noted in it.
-  private struct TestLog {
-    let file: OwnedFD
-    let log: DirtyLog
-
-    init() throws {
-      file = try MemoryFile.make("log", size: 1 << 16)
-      log = try DirtyLog(file: file.descriptor, offset: 0, size: 1 << 16)
-    }
-
-    var pages: Set<UInt64> {
-      get throws {
-        var bytes = [UInt8](repeating: 0, count: 1 << 16)
-        let count = try unsafe bytes.withUnsafeMutableBytes { buffer in
-          try unsafe file.descriptor.read(fromAbsoluteOffset: 0, into: buffer)
-        }
-        var pages: Set<UInt64> = []
-        for (i, byte) in bytes.prefix(count).enumerated() where byte != 0 {
-          for bit in 0..<8 where byte & 1 << bit != 0 { pages.insert(UInt64(8 * i + bit)) }
-        }
-        return pages
-      }
-    }
   }
 
   /// The pages of guest memory in which two pictures of it differ.
@@ -99,8 +73,7 @@ struct DirtyTrackingTests {
     #expect(try test.pages.contains(0x1900_0000 / 4096))
     try wait { simulation.context.setLog(nil, completion: $0) }
     // The front-end has taken the bits away, and none of them comes back.
-    let zeroes = [UInt8](repeating: 0, count: 1 << 16)
-    _ = try unsafe zeroes.withUnsafeBytes { try unsafe test.file.descriptor.write(toAbsoluteOffset: 0, $0) }
+    try test.clear()
     #expect(try port.roundTrip(packets) == packets)
     #expect(try test.pages.isEmpty)
     try simulation.end()

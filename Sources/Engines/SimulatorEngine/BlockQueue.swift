@@ -23,6 +23,8 @@ final class BlockQueue: ServedQueue {
 
   var vrings: [ServedVring] { [vring] }
 
+  var inFlight: Int { requests.count }
+
   var nextDue: UInt64? { requests.nextDue(isOrdered: server.isInOrder) }
 
   func serve(at now: UInt64) -> Bool {

@@ -22,6 +22,8 @@ final class NetPair: ServedQueue {
   private var wire = InFlight<NetBatch>()
   /// How many packets are on the wire.
   private var wireCount = 0
+  /// How many buffers they will be in.
+  private var wireBuffers = 0
   private var sent = InFlight<Sent>()
   private var spare: [NetBatch] = []
 
@@ -32,6 +34,8 @@ final class NetPair: ServedQueue {
   }
 
   var vrings: [ServedVring] { [receive, transmit] }
+
+  var inFlight: Int { wireBuffers + sent.count }
 
   var nextDue: UInt64? {
     [wire.nextDue(isOrdered: true), sent.nextDue(isOrdered: server.isInOrder)].compactMap(\.self).min()
@@ -147,6 +151,7 @@ final class NetPair: ServedQueue {
   private func launch(_ batch: NetBatch, _ now: UInt64) {
     if !server.isInOrder { batch.shuffle(by: &server.random) }
     wireCount += batch.counts.count
+    wireBuffers += batch.buffers.count
     wire.add(batch, due: now &+ server.latency)
   }
 
@@ -251,6 +256,7 @@ final class NetPair: ServedQueue {
     receive.statistics.add(tally)
     receive.statistics.add(oversized: batch.undeliverable)
     wireCount -= batch.counts.count
+    wireBuffers -= batch.buffers.count
     if next > 0 { receive.announce() }
     spare.append(batch)
     return true

@@ -164,7 +164,8 @@ final class RingServer {
   /// Takes note of memory that is gone: nothing in it is touched any more, and the observer hears of it.
   private func noteLoss() {
     losses = BusErrorGuard.losses
-    guard let loss = memory.loss ?? log?.loss else { return }
+    let record = vrings.values.lazy.compactMap(\.ring.recordLoss).first
+    guard let loss = memory.loss ?? log?.loss ?? record else { return }
     for vring in vrings.values where !vring.isBroken { leave(vring) }
     observer?.deviceReports(.memoryLost(reason: loss))
   }

@@ -5,6 +5,9 @@ protocol ServedQueue: AnyObject {
   /// The vrings.
   var vrings: [ServedVring] { get }
 
+  /// How many chains it has fetched and not returned.
+  var inFlight: Int { get }
+
   /// When something in flight is due, in nanoseconds of `MonotonicClock`; nil when nothing is in flight.
   var nextDue: UInt64? { get }
 

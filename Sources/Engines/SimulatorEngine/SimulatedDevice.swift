@@ -39,6 +39,13 @@ public final class SimulatedDevice: Sendable {
     set { parts.dials.latency = newValue }
   }
 
+  /// How many chains the device has fetched and not returned, of all vrings.
+  ///
+  /// - Throws: ``SimulatorError`` `stopped` or `deadlineMissed`.
+  public var inFlight: Int {
+    get throws { try thread.perform("inFlight") { server in server.queues.reduce(0) { $0 + $1.inFlight } } }
+  }
+
   // MARK: Faults
 
   /// Has something go wrong. When this returns, it holds: a device that stalls has left its rings, one that vanishes writes
