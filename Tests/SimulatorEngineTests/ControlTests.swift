@@ -97,6 +97,25 @@ struct ControlTests {
     try simulation.end()
   }
 
+  @Test func aDeviceCanDoWithoutItsCapabilities() throws {
+    let names = "vring-control+suspension+statistics+announcement+mtu-control+any-start"
+    let simulation = try Simulation("queues=1,without=\(names)")
+    let context = simulation.context
+    #expect(!context.canStopVrings && !context.canAnnounce && context.statistics == nil)
+    #expect(context.attributes.protocolFeatures.isDisjoint(with: [.rarp, .mtu]))
+    let guest = try TestGuest()
+    let port = try TestPort(guest)
+    var vrings = port.vrings
+    vrings[1].description.state.nextAvail = 1
+    #expect(throws: VDPAError.self) { try simulation.configure(guest.memory(), vrings) }
+    try simulation.configure(guest.memory(), port.vrings)
+    #expect(throws: VDPAError.self) { try wait { context.suspend(completion: $0) } }
+    #expect(throws: VDPAError.self) { try wait { context.setMTU(1400, completion: $0) } }
+    let packets = (0..<10).map { packet($0, length: 64) }
+    #expect(try port.roundTrip(packets) == packets)
+    try simulation.end()
+  }
+
   @Test func featuresCanBeLeftOut() throws {
     let simulation = try Simulation("queues=1,without=VIRTIO_F_RING_PACKED+VIRTIO_NET_F_MAC,dirty-tracking=off")
     let attributes = simulation.context.attributes

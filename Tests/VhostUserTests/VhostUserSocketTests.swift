@@ -106,7 +106,7 @@ struct VhostUserSocketTests {
 
   @Test("Asking for what the device lacks names the bits, the device and the socket, and changes nothing")
   func lacking() throws {
-    let world = try World()
+    let world = try World(["devices": "2", "queues": "2", "without": "VIRTIO_NET_F_GUEST_ANNOUNCE"])
     let socket = world.socket()
     let (features, protocolFeatures) = (try socket.features, try socket.protocolFeatures)
     let ring = try #require(throws: VhostUserError.self) { try socket.enableFeatures([.orderPlatform]) }
@@ -232,7 +232,7 @@ struct VhostUserSocketTests {
 
   @Test("What was restricted for one device is checked against the next")
   func rebound() throws {
-    let world = try World()
+    let world = try World(["without": "VIRTIO_NET_F_GUEST_ANNOUNCE"])
     let socket = world.socket()
     try socket.setFeatures([.version1, .netGuestAnnounce])
     try socket.bind(world.device(0))
@@ -368,7 +368,7 @@ struct VhostUserSocketTests {
 
   @Test("A whole life is told in order, to a delegate and to every sequence", arguments: [false, true])
   func events(isBound: Bool) async throws {
-    let world = try World()
+    let world = try World(["without": "vring-control"])
     let socket = world.socket()
     if isBound { try socket.bind(world.device(0)) }
     try socket.setQueueCount(1)

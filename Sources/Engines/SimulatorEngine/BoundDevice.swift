@@ -20,12 +20,16 @@ final class BoundDevice: Device {
   }
 
   var capabilities: DeviceCapabilities {
-    DeviceCapabilities(
-      vringControl: self, dmaTranslation: settings.translation == .onChip ? self : nil, configuration: self,
-      statistics: BoundStatistics(board: parts.board, count: attributes.vringCount),
-      dirtyTracking: settings.hasDirtyTracking ? self : nil, announcement: settings.type == .net ? self : nil,
-      mtuControl: settings.type == .net ? self : nil, notifyArea: parts.notifyPages == nil ? nil : self,
-      suspension: self)
+    let (isNet, without) = (settings.type == .net, settings.without)
+    return DeviceCapabilities(
+      vringControl: without.contains(.vringControl) ? nil : self,
+      dmaTranslation: settings.translation == .onChip ? self : nil, configuration: self,
+      statistics: without.contains(.statistics)
+        ? nil : BoundStatistics(board: parts.board, count: attributes.vringCount),
+      dirtyTracking: settings.hasDirtyTracking ? self : nil,
+      announcement: isNet && !without.contains(.announcement) ? self : nil,
+      mtuControl: isNet && !without.contains(.mtuControl) ? self : nil,
+      notifyArea: parts.notifyPages == nil ? nil : self, suspension: without.contains(.suspension) ? nil : self)
   }
 
   // MARK: Operations

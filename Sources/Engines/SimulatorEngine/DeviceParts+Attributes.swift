@@ -20,12 +20,14 @@ extension DeviceParts {
         .netMergeableBuffers, .netMAC, .netStatus, .netMTU, .netControlQueue, .netControlReceive, .netGuestAnnounce,
       ])
       if queues > 1 { features.insert(.netMultiqueue) }
-      protocolFeatures.formUnion([.rarp, .mtu])
+      if !settings.without.contains(.announcement) { protocolFeatures.insert(.rarp) }
+      if !settings.without.contains(.mtuControl) { protocolFeatures.insert(.mtu) }
     }
     if settings.order == .outOfOrder { features.remove(.inOrder) }
     return DeviceAttributes(
-      type: settings.type, features: features.subtracting(settings.without), protocolFeatures: protocolFeatures,
-      vringCount: queues * settings.type.ringsPerQueue, maxRingSize: settings.ringSize, startsAnywhere: true,
+      type: settings.type, features: features.subtracting(settings.withoutFeatures), protocolFeatures: protocolFeatures,
+      vringCount: queues * settings.type.ringsPerQueue, maxRingSize: settings.ringSize,
+      startsAnywhere: !settings.without.contains(.anyStart),
       completesInOrder: settings.order == .inOrder, operationsMayBlock: true)
   }
 }

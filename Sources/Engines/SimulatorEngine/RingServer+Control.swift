@@ -228,6 +228,10 @@ extension RingServer {
       throw SimulatorError(.outOfState, "vring \(description.index) cannot be started while guest memory changes")
     }
     let ring = try ring(description)
+    guard description.state.nextAvail == ring.start || !settings.without.contains(.anyStart) else {
+      throw SimulatorError(
+        .badVring, "vring \(description.index) is to start at \(description.state.nextAvail), not at its beginning")
+    }
     let vring: ServedVring
     do throws(VirtioError) {
       vring = try ServedVring(

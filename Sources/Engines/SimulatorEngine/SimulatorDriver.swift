@@ -15,7 +15,9 @@ public import VDPA
 /// - `dirty-tracking`: `on` or `off`, default on.
 /// - `notify-area`: `on` or `off`, default off, for a device whose doorbells were handed out has to look at them up to a
 ///   thousand times a second even when nobody rings.
-/// - `without`: features not to offer, `NAME+NAME` as the standard names them.
+/// - `without`: what not to offer, `NAME+NAME`: features by the standard's names, and of what else a device can do
+///   `vring-control` (stopping single vrings), `suspension`, `statistics`, `announcement`, `mtu-control`, and `any-start`
+///   (starting rings elsewhere than at their beginning).
 /// - `traffic` (net): `loopback`, `sink` or `source`, default loopback (``Traffic``).
 /// - `source-length` (net): bytes a packet of `source`, 14–65550, default 64.
 /// - `capacity` (block): the size of a disk of memory in MiB, 1–1048576, default 64; it takes what is written.

@@ -16,7 +16,9 @@ struct SimulatorSettings: Sendable, Hashable {
   var hasDirtyTracking: Bool
   var hasNotifyArea: Bool
   /// Features that are not offered.
-  var without: Features
+  var withoutFeatures: Features = []
+  /// What else is not.
+  var without: Set<Omission> = []
   // Of a net device:
   var traffic: Traffic
   var sourceLength: Int
@@ -68,7 +70,6 @@ struct SimulatorSettings: Sendable, Hashable {
     seed = UInt64(try parameters.int("seed", in: 0...Int.max) ?? 1)
     hasDirtyTracking = try SimulatorSettings.choice("dirty-tracking", in: parameters) ?? Switch.on == .on
     hasNotifyArea = try SimulatorSettings.choice("notify-area", in: parameters) ?? Switch.off == .on
-    without = try SimulatorSettings.features(parameters["without"] ?? "", of: type)
     traffic = try SimulatorSettings.choice("traffic", in: parameters) ?? .loopback
     // An Ethernet header is the least that is a packet.
     sourceLength = try parameters.int("source-length", in: 14...SimulatorSettings.maxSourceLength) ?? 64
@@ -82,6 +83,7 @@ struct SimulatorSettings: Sendable, Hashable {
       throw SimulatorError(.badParameter, "parameter capacity=\(capacity): a file has the size that it has")
     }
     isReadOnly = try SimulatorSettings.choice("read-only", in: parameters) ?? Switch.off == .on
+    for name in (parameters["without"] ?? "").split(separator: "+") { try omit(String(name)) }
   }
 
   private static func choice<Choice: RawRepresentable & CaseIterable>(
@@ -95,20 +97,19 @@ struct SimulatorSettings: Sendable, Hashable {
     return choice
   }
 
-  /// The features that are named like `VIRTIO_F_RING_PACKED+VIRTIO_F_IN_ORDER`.
-  private static func features(_ text: String, of type: DeviceType) throws(SimulatorError) -> Features {
-    var features: Features = []
-    for name in text.split(separator: "+") {
-      guard
-        let bit = (0..<64).first(where: { bit in Features(bit: bit).describe(for: type).hasPrefix("\(name) (") })
-      else {
-        throw SimulatorError(
-          .badParameter,
-          "parameter without=\(name) is no feature of a \(type) device; write NAME+NAME with the standard's names")
-      }
-      features.insert(Features(bit: bit))
+  /// Does without something: a feature by the standard's name, or an ``Omission``.
+  private mutating func omit(_ name: String) throws(SimulatorError) {
+    if let omission = Omission(rawValue: name) {
+      without.insert(omission)
+    } else if let bit = (0..<64).first(where: { Features(bit: $0).describe(for: type) == "\(name) (\($0))" }) {
+      withoutFeatures.insert(Features(bit: bit))
+    } else {
+      let known = Omission.allCases.map(\.rawValue).joined(separator: ", ")
+      throw SimulatorError(
+        .badParameter,
+        "parameter without=\(name) is neither a feature of a \(type) device, by the standard's name, nor one of: \(known)"
+      )
     }
-    return features
   }
 
   /// The configuration space of a net device: a locally administered MAC address that ends in its number, link up, MTU 1500.
