@@ -196,6 +196,48 @@ struct BlockTests {
     try simulation.end()
   }
 
+  @Test func aGuestOfLongListsCannotTakeAllMemory() throws {
+    let simulation = try Simulation("type=block,queues=1,latency=1000000,ring-size=32768", type: .block)
+    let guest = try TestGuest(regions: [8 << 20])
+    let layout = try RingLayout(.split, size: 32768)
+    let (descriptor, avail, used) = (
+      guest.allocate(layout.descriptorBytes), guest.allocate(layout.availBytes), guest.allocate(layout.usedBytes)
+    )
+    let area = try SplitRingArea(size: 32768, descriptor: descriptor, avail: avail, used: used, memory: guest.view)
+    // Every descriptor is the same table of 32768 descriptors, each of a byte to be read.
+    let table = guest.allocate(32768 * 16)
+    for i in 0..<32768 {
+      guest.write(tableEntry(address: table, isLast: i == 32767, next: i + 1), at: table + UInt64(i * 16))
+    }
+    let indirect = RingDescriptor(address: table, length: 32768 * 16, flags: RingDescriptor.indirect, link: 0)
+    for i in 0..<20 {
+      area.setDescriptor(i, indirect)
+      area.setHead(at: UInt16(i), UInt16(i))
+    }
+    area.publishAvailIndex(20)
+    let vring = VringDescription(
+      index: 0, size: 32768, descriptor: descriptor, avail: avail, used: used,
+      state: VringState(index: 0, nextAvail: 0, nextUsed: 0), kick: try EventFD.make())
+    try simulation.configure(
+      guest.memory(), [DeviceSetup.Vring(vring, isEnabled: true)],
+      features: BlockTests.features.union(.indirectDescriptors))
+    #expect(try eventually { try simulation.device.inFlight == 4 })
+    usleep(20_000)
+    #expect(try simulation.device.inFlight == 4)
+    simulation.device.latency = 0
+    // They have no room for a status; each comes back all the same.
+    #expect(eventually { area.usedIndex == 20 })
+    #expect(eventually { simulation.device.statistics[0].dropped == 20 })
+    try simulation.end()
+  }
+
+  private func tableEntry(address: UInt64, isLast: Bool, next: Int) -> [UInt8] {
+    let low = (0..<8).map { UInt8(truncatingIfNeeded: address >> (8 * $0)) }
+    let link = UInt16(isLast ? 0 : next)
+    let flags = isLast ? 0 : UInt8(truncatingIfNeeded: RingDescriptor.next)
+    return low + [1, 0, 0, 0, flags, 0, UInt8(truncatingIfNeeded: link), UInt8(link >> 8)]
+  }
+
   // MARK: Files
 
   @Test func aFileIsTheDisk() throws {

@@ -78,6 +78,7 @@ struct SimulatorDriverTests {
     "latency=1000001", "seed=-1", "dirty-tracking=yes", "notify-area=1", "without=VIRTIO_F_RING_PACKE",
     "type=block,without=VIRTIO_NET_F_MAC", "capacity=64", "file=x", "type=block,traffic=sink", "type=block,capacity=0",
     "type=block,file=/dev/zero,capacity=1", "read-only=on", "type=block,read-only=true",
+    "type=block,serial=123456789012345678901",
   ]) func aWrongParameterIsAnErrorThatNamesIt(parameters: String) throws {
     let error = #expect(throws: (any Error).self) { try start(parameters) }
     let name = parameters.split(separator: ",").last?.split(separator: "=").first.map(String.init) ?? ""

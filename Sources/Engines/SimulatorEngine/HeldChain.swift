@@ -18,6 +18,9 @@ struct HeldChain {
   /// How many bytes the device may write.
   var writable: Int { chain.writable }
 
+  /// How many pieces of memory its buffers are.
+  var pieceCount: Int { segments.count }
+
   /// Visits the pieces of a range of the bytes that the device may read, or of those that it may write; of what is behind
   /// them nothing. It ends early when `body` says so.
   ///

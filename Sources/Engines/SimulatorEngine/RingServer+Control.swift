@@ -56,8 +56,10 @@ extension RingServer {
   }
 
   /// Finishes what is in flight.
-  private func finish() {
-    for queue in queues {
+  ///
+  /// - Parameter vring: Of the queue that it is of; nil for all.
+  private func finish(of vring: ServedVring? = nil) {
+    for queue in queues where vring == nil || queue.vrings.contains(where: { $0 === vring }) {
       queue.finish()
       queue.vrings.forEach(post)
     }
@@ -68,7 +70,7 @@ extension RingServer {
     guard let vring = vrings[index] else {
       throw SimulatorError(.badVring, "vring \(index) is not running, so it cannot be stopped")
     }
-    finish()
+    finish(of: vring)
     guard !isGone else { throw faults.vanished(.stopVring) }
     queues.removeAll { queue in queue.vrings.contains { $0 === vring } }
     unwatchKick(vring)

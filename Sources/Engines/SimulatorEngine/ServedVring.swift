@@ -16,6 +16,10 @@ final class ServedVring {
   var statistics: VringStatistics
   /// How many descriptors belong to chains that were fetched one by one and not returned.
   private var outstanding = 0
+  /// How many pieces of memory they are, and how many there may be before no more are fetched: a guest can make a very long
+  /// list of each of its descriptors.
+  private var pieces = 0
+  private static let maxPieces = 1 << 17
 
   init(
     _ description: VringDescription, isEnabled: Bool, memory: RingMemory, features: Features,
@@ -42,20 +46,29 @@ final class ServedVring {
   ///
   /// - Parameter list: Whatever is in it is overwritten.
   func fetch(_ view: MemoryView, _ list: SegmentList) -> HeldChain? {
-    guard let chain = ring.fetchChain(into: list, memory: view, outstanding: outstanding) else { return nil }
+    guard pieces < ServedVring.maxPieces,
+      let chain = ring.fetchChain(into: list, memory: view, outstanding: outstanding)
+    else { return nil }
     outstanding += Int(chain.descriptors)
+    pieces += list.count
     return HeldChain(chain, list)
   }
 
   /// Where it stands, to come back to.
-  var mark: (ring: DeviceRing, outstanding: Int) { (ring, outstanding) }
+  var mark: Mark { Mark(ring: ring, outstanding: outstanding, pieces: pieces) }
+
+  struct Mark {
+    fileprivate let ring: DeviceRing
+    fileprivate let outstanding: Int
+    fileprivate let pieces: Int
+  }
 
   /// Makes chains as if they had never been fetched. What was found wrong meanwhile stays so.
   ///
   /// - Parameter mark: From before; nothing has been returned since.
-  func rewind(to mark: (ring: DeviceRing, outstanding: Int)) {
+  func rewind(to mark: Mark) {
     let fault = ring.fault
-    (ring, outstanding) = mark
+    (ring, outstanding, pieces) = (mark.ring, mark.outstanding, mark.pieces)
     if fault != .none { ring.setFault(fault) }
   }
 
@@ -64,6 +77,7 @@ final class ServedVring {
   /// - Parameter corruption: What is to be wrong with its entry.
   func give(_ held: HeldChain, written: Int, corruption: SimulatedFault.Corruption?) {
     outstanding -= Int(held.chain.descriptors)
+    pieces -= held.pieceCount
     guard corruption == nil else {
       return give(held.chain.id, descriptors: held.chain.descriptors, corruption: corruption)
     }

@@ -62,7 +62,7 @@ final class SimulatedDisk: Sendable {
       !isReadOnly
       && (medium.is_block_device
         || clinux_allocate(file.rawValue, CLINUX_PUNCH_HOLE, end, UInt64(medium.physical_block)) == 0)
-    let name = Array("simulated-\(device)".utf8)
+    let name = Array((settings.serial ?? "simulated-\(device)").utf8)
     id = name + Array(repeating: 0, count: BlockRequest.idLength - name.count)
   }
 

@@ -23,6 +23,7 @@ public import VDPA
 /// - `capacity` (block): the size of a disk of memory in MiB, 1–1048576, default 64; it takes what is written.
 /// - `file` (block): the disk is this file, of all devices of the engine. It is not locked.
 /// - `read-only` (block): `on` or `off`, default off.
+/// - `serial` (block): what GET_ID answers, up to 20 characters, default `simulated-N` with the device's number.
 ///
 /// Otherwise a device offers what a device of its type in software offers by default, but for postcopy. What can go wrong
 /// with it, on command, is ``SimulatedFault``.

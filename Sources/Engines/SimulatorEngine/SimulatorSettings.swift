@@ -28,6 +28,8 @@ struct SimulatorSettings: Sendable, Hashable {
   /// The path of the disk's file; nil for a disk of memory.
   var file: String?
   var isReadOnly: Bool
+  /// What GET_ID answers; nil for a name of the device's own.
+  var serial: String?
 
   /// The names of the parameters, as on a command line.
   static let names =
@@ -36,7 +38,7 @@ struct SimulatorSettings: Sendable, Hashable {
       "notify-area", "without",
     ] + netNames + blockNames
   private static let netNames = ["traffic", "source-length"]
-  private static let blockNames = ["capacity", "file", "read-only"]
+  private static let blockNames = ["capacity", "file", "read-only", "serial"]
 
   /// The longest payload that a source sends: what a burst takes, less the header.
   static let maxSourceLength = PacketBurst.maxLength - NetHeader.modernLength
@@ -83,6 +85,11 @@ struct SimulatorSettings: Sendable, Hashable {
       throw SimulatorError(.badParameter, "parameter capacity=\(capacity): a file has the size that it has")
     }
     isReadOnly = try SimulatorSettings.choice("read-only", in: parameters) ?? Switch.off == .on
+    serial = parameters["serial"]
+    guard (serial ?? "").utf8.count <= BlockRequest.idLength else {
+      throw SimulatorError(
+        .badParameter, "parameter serial=\(serial ?? "") has more than \(BlockRequest.idLength) characters")
+    }
     for name in (parameters["without"] ?? "").split(separator: "+") { try omit(String(name)) }
   }
 
