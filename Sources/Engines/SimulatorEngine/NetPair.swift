@@ -17,7 +17,7 @@ final class NetPair: ServedQueue {
 
   let receive: ServedVring
   let transmit: ServedVring
-  private unowned let server: RingServer
+  unowned let server: RingServer
   private var settings: SimulatorSettings { server.settings }
   private var wire = InFlight<NetBatch>()
   /// How many packets are on the wire.
@@ -63,6 +63,7 @@ final class NetPair: ServedQueue {
   /// Fetches packets to give them back on the pair they came on. What does not find its buffers now stays where it is.
   private func loopBack(_ now: UInt64) -> Bool {
     guard transmit.isEnabled, receive.isEnabled else { return drain(now, lostAt: receive) }
+    if server.isPlain && inFlight == 0 { return loopBackAtOnce() }
     // A receive ring that is broken has no room, so the transmit ring waits.
     let room = min(receive.ring.pending(), NetPair.window - max(sent.count, wireCount))
     guard room > 0 else { return false }

@@ -152,6 +152,9 @@ final class RingServer {
   /// Whether what was fetched first is completed first.
   var isInOrder: Bool { settings.order == .inOrder }
 
+  /// Whether nothing takes time, changes its order, or goes wrong.
+  var isPlain: Bool { isInOrder && latency == 0 && !faults.isAny }
+
   /// When something is due that is fetched now; out of order it may take up to twice as long, and is overtaken.
   func due(from now: UInt64) -> UInt64 {
     let latency = latency
