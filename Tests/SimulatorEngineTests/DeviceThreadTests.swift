@@ -9,10 +9,8 @@ import Virtio
 struct DeviceThreadTests {
   private func makeThread(_ name: String) throws -> DeviceThread {
     let settings = try SimulatorSettings([:])
-    return try DeviceThread(name: name) { epoll in
-      RingServer(
-        device: 0, settings: settings, dmaMap: DMAMap(), board: StatisticsBoard(vringCount: 8), epoll: epoll)
-    }
+    let parts = try DeviceParts(index: 0, name: name, settings: settings)
+    return try DeviceThread(name: name) { epoll in RingServer(parts, epoll: epoll) }
   }
 
   @Test func jobsRunInOrderOnTheThread() throws {

@@ -34,8 +34,10 @@ struct HostileGuestTests {
     var isRefusedAccess: Bool { [.unmappedBuffer, .bufferPastTheEnd, .wildAddress].contains(self) }
   }
 
-  @Test(arguments: Attack.allCases) func aBrokenRingIsReportedAndTheOtherPairGoesOn(attack: Attack) throws {
-    let simulation = try Simulation("queues=2")
+  @Test(arguments: Attack.allCases, LoopbackTests.orders) func aBrokenRingIsReportedAndTheOtherPairGoesOn(
+    attack: Attack, order: String
+  ) throws {
+    let simulation = try Simulation("queues=2,order=\(order)")
     let guest = try TestGuest()
     let ports = try (0..<2).map { try TestPort(guest, pair: $0) }
     try simulation.configure(guest.memory(), ports.flatMap(\.vrings))
@@ -62,8 +64,8 @@ struct HostileGuestTests {
     try simulation.end()
   }
 
-  @Test func packetsBeforeTheFaultAreServed() throws {
-    let simulation = try Simulation("queues=1")
+  @Test(arguments: LoopbackTests.orders) func packetsBeforeTheFaultAreServed(order: String) throws {
+    let simulation = try Simulation("queues=1,order=\(order)")
     let guest = try TestGuest()
     let port = try TestPort(guest)
     // All of it is there before the device looks for the first time.

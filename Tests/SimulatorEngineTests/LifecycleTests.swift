@@ -12,7 +12,7 @@ struct LifecycleTests {
     try simulation.configure(guest.memory(), port.vrings)
     let first = (0..<100).map { packet($0, length: 64) }
     #expect(try port.roundTrip(first) == first)
-    try simulation.device.pause()
+    try simulation.device.inject(.stall)
     let before = simulation.device.statistics
     let second = (0..<30).map { packet($0, length: 64, seed: 1) }
     port.refill()
@@ -21,7 +21,7 @@ struct LifecycleTests {
     #expect(try port.reap() == 0)
     #expect(try port.take() == nil)
     #expect(simulation.device.statistics.map(\.packets) == before.map(\.packets))
-    try simulation.device.resume()
+    try simulation.device.clear(.stall)
     var came: [[UInt8]] = []
     #expect(
       try eventually {
@@ -37,7 +37,7 @@ struct LifecycleTests {
     let guest = try TestGuest()
     let port = try TestPort(guest)
     try simulation.configure(guest.memory(), port.vrings)
-    try simulation.device.pause()
+    try simulation.device.inject(.stall)
     port.refill()
     port.send([packet(0, length: 64)])
     #expect(try simulation.close().map(\.nextAvail) == [0, 0])

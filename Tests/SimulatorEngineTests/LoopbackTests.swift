@@ -4,8 +4,12 @@ import VDPA
 import Virtio
 
 struct LoopbackTests {
-  /// Each class of translation with one and two queue pairs.
-  static let setups = ["on-chip", "platform"].flatMap { translation in [1, 2].map { (translation, $0) } }
+  /// Bursts that go straight from ring to ring, and packets that are in flight in between.
+  static let orders = ["in", "out"]
+  /// Each class of translation in each order, with one and two queue pairs.
+  static let setups = ["on-chip", "platform"].flatMap { translation in
+    orders.flatMap { order in [1, 2].map { ("\(translation),order=\(order)", $0) } }
+  }
 
   @Test(arguments: setups) func contentAndOrderComeBackOnTheSamePair(translation: String, pairs: Int) throws {
     let simulation = try Simulation("translation=\(translation),queues=\(pairs)")
@@ -52,8 +56,8 @@ struct LoopbackTests {
     try simulation.end()
   }
 
-  @Test func aPacketFillsSeveralBuffersIfTheGuestKnowsHow() throws {
-    let simulation = try Simulation("queues=1")
+  @Test(arguments: orders) func aPacketFillsSeveralBuffersIfTheGuestKnowsHow(order: String) throws {
+    let simulation = try Simulation("queues=1,order=\(order)")
     let guest = try TestGuest()
     let port = try TestPort(guest, receiveBuffer: 256)
     try simulation.configure(guest.memory(), port.vrings)
@@ -62,8 +66,8 @@ struct LoopbackTests {
     try simulation.end()
   }
 
-  @Test func withoutMergeableBuffersWhatDoesNotFitIsDropped() throws {
-    let simulation = try Simulation("queues=1")
+  @Test(arguments: orders) func withoutMergeableBuffersWhatDoesNotFitIsDropped(order: String) throws {
+    let simulation = try Simulation("queues=1,order=\(order)")
     let guest = try TestGuest()
     let port = try TestPort(guest, receiveBuffer: 256)
     try simulation.configure(guest.memory(), port.vrings, features: [.version1])
@@ -90,8 +94,8 @@ struct LoopbackTests {
     try simulation.end()
   }
 
-  @Test func aGuestOfTheOldHeaderIsServed() throws {
-    let simulation = try Simulation("queues=1")
+  @Test(arguments: orders) func aGuestOfTheOldHeaderIsServed(order: String) throws {
+    let simulation = try Simulation("queues=1,order=\(order)")
     let guest = try TestGuest()
     let port = try TestPort(guest, headerLength: NetHeader.legacyLength)
     try simulation.configure(guest.memory(), port.vrings, features: [.netMAC])
@@ -113,8 +117,8 @@ struct LoopbackTests {
     try simulation.end()
   }
 
-  @Test func ringsGoOnWhereTheyStoodAlsoPastTheWrap() throws {
-    let simulation = try Simulation("queues=1,translation=platform")
+  @Test(arguments: orders) func ringsGoOnWhereTheyStoodAlsoPastTheWrap(order: String) throws {
+    let simulation = try Simulation("queues=1,translation=platform,order=\(order)")
     let guest = try TestGuest()
     let port = try TestPort(guest)
     // 16-bit positions wrap at 65536; the device is stopped right before, and once more in the middle.

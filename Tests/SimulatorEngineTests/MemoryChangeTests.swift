@@ -5,7 +5,7 @@ import VDPA
 import Virtio
 
 struct MemoryChangeTests {
-  static let translations = ["on-chip", "platform"]
+  static let translations = ["on-chip", "platform", "on-chip,order=out", "platform,order=out"]
 
   /// Rings in the first region, buffers in the second.
   private func start(_ translation: String) throws -> (Simulation, TestGuest, TestPort) {

@@ -24,11 +24,14 @@ struct SimulatorDriverTests {
     #expect(attributes.maxRingSize == 256)
     #expect(attributes.startsAnywhere && attributes.completesInOrder && attributes.operationsMayBlock)
     let offered: Features = [
-      .version1, .anyLayout, .indirectDescriptors, .eventIndex, .packedRing, .inOrder, .netMergeableBuffers, .netMAC,
-      .netStatus, .netMTU, .netControlQueue, .netMultiqueue,
+      .version1, .anyLayout, .indirectDescriptors, .eventIndex, .packedRing, .inOrder, .accessPlatform,
+      .netMergeableBuffers, .netMAC, .netStatus, .netMTU, .netControlQueue, .netControlReceive, .netGuestAnnounce,
+      .netMultiqueue,
     ]
     #expect(attributes.features == offered)
-    #expect(attributes.protocolFeatures == [.multiqueue, .replyAck, .status, .memorySlots])
+    #expect(
+      attributes.protocolFeatures
+        == [.multiqueue, .replyAck, .status, .memorySlots, .logSharedMemory, .rarp, .mtu])
   }
 
   @Test func parametersMakeTheDevices() throws {
@@ -40,7 +43,7 @@ struct SimulatorDriverTests {
     #expect(device.attributes.maxRingSize == 1024)
     let capabilities = device.capabilities
     #expect(capabilities.dmaTranslation == nil)
-    #expect(capabilities.vringControl == nil)
+    #expect(capabilities.notifyArea == nil)
     #expect(capabilities.statistics?.vrings.count == 4)
     let configuration = try #require(NetConfiguration(decoding: capabilities.configuration?.bytes ?? []))
     #expect(configuration.mac.description == "02:76:64:70:61:02")
@@ -71,7 +74,11 @@ struct SimulatorDriverTests {
   @Test(arguments: [
     "devices=0", "devices=65", "devices=x", "queues=0", "queues=129", "ring-size=0", "ring-size=300",
     "ring-size=65536", "translation=none", "translation=", "traffic=echo", "traffic=source,source-length=13",
-    "traffic=source,source-length=65551", "source-length=64", "device=1",
+    "traffic=source,source-length=65551", "source-length=64", "device=1", "type=rng", "order=any", "latency=-1",
+    "latency=1000001", "seed=-1", "dirty-tracking=yes", "notify-area=1", "without=VIRTIO_F_RING_PACKE",
+    "type=block,without=VIRTIO_NET_F_MAC", "capacity=64", "file=x", "type=block,traffic=sink", "type=block,capacity=0",
+    "type=block,file=/dev/zero,capacity=1", "read-only=on", "type=block,read-only=true",
+    "type=block,serial=123456789012345678901",
   ]) func aWrongParameterIsAnErrorThatNamesIt(parameters: String) throws {
     let error = #expect(throws: (any Error).self) { try start(parameters) }
     let name = parameters.split(separator: ",").last?.split(separator: "=").first.map(String.init) ?? ""

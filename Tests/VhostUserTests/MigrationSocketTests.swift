@@ -41,7 +41,8 @@ struct MigrationSocketTests {
       if isBound { configuration.failover = .software }
       socket = VhostUserSocket(configuration, registry: registry, threads: threads, logger: logger)
       if isBound {
-        let engine = try registry.addEngine(driver: "simulator", at: EngineAddress("virtual"))
+        let engine = try registry.addEngine(
+          driver: "simulator", at: EngineAddress("virtual", parameters: ["dirty-tracking": "off"]))
         try socket.bind(DeviceHandle(engine: engine, device: 0))
       }
       try socket.start()

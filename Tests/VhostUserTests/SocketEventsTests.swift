@@ -49,7 +49,7 @@ struct SocketEventsTests {
 
   @Test("A whole life is told in order, to a delegate and to every sequence", arguments: [false, true])
   func events(isBound: Bool) async throws {
-    let world = try TwoEngineWorld()
+    let world = try TwoEngineWorld(["without": "vring-control"])
     let socket = world.socket()
     if isBound { try socket.bind(world.device(0)) }
     try socket.setQueueCount(1)

@@ -72,7 +72,7 @@ struct VhostUserSocketTests {
 
   @Test("Asking for what the device lacks names the bits, the device and the socket, and changes nothing")
   func lacking() throws {
-    let world = try TwoEngineWorld()
+    let world = try TwoEngineWorld(["devices": "2", "queues": "2", "without": "VIRTIO_NET_F_GUEST_ANNOUNCE"])
     let socket = world.socket()
     let (features, protocolFeatures) = (try socket.features, try socket.protocolFeatures)
     let ring = try #require(throws: VhostUserError.self) { try socket.enableFeatures([.orderPlatform]) }
@@ -198,7 +198,7 @@ struct VhostUserSocketTests {
 
   @Test("What was restricted for one device is checked against the next")
   func rebound() throws {
-    let world = try TwoEngineWorld()
+    let world = try TwoEngineWorld(["without": "VIRTIO_NET_F_GUEST_ANNOUNCE"])
     let socket = world.socket()
     try socket.setFeatures([.version1, .netGuestAnnounce])
     try socket.bind(world.device(0))

@@ -51,14 +51,17 @@ struct BlockServeTests {
 
   @Test(
     "Requests on several rings, one front-end after the other; what was written is in the image",
-    arguments: [["--event"], ["--poll"], ["--blk-io", "threads"]])
+    arguments: [["--event"], ["--poll"], ["--blk-io", "threads"], ["simulator"]])
   func serves(options: [String]) async throws {
     try await blocking {
       let scratch = try ScratchDirectory("block")
       let image = scratch.file("disk.img")
       try Data(count: 128 * 512).write(to: URL(fileURLWithPath: image))
-      let daemon = try Daemon(
-        ["--type", "block", "--blk-file", image, "--queues", "2", "--serial", "disk-1"] + options)
+      let disk =
+        options == ["simulator"]
+        ? ["--engine", "simulator:type=block,file=\(image),serial=disk-1,order=out,latency=100"]
+        : ["--blk-file", image, "--serial", "disk-1"] + options
+      let daemon = try Daemon(["--type", "block", "--queues", "2"] + disk)
       let idle = try daemon.settledHoldings()
       for round in 0..<3 {
         let (guest, frontEnd) = try Self.connect(daemon.path)

@@ -11,6 +11,10 @@ final class DeviceThread: Sendable {
   /// How many turns without work are spent before the thread sleeps: a guest that answers at once is met awake.
   private static let spinTurns = 256
 
+  /// How long a thread sleeps that has doorbells to look at, in nanoseconds: at first, and when nobody rings for long.
+  private static let shortestNap: UInt64 = 20_000
+  private static let longestNap: UInt64 = 1_000_000
+
   private struct Mailbox {
     var jobs: [@Sendable (RingServer) -> Void] = []
     var isStopping = false
@@ -56,6 +60,8 @@ final class DeviceThread: Sendable {
   private let epoll: Epoll
   private let wake: OwnedFD
   private let mailbox = Mutex(Mailbox())
+  /// What it sleeps on for less than a millisecond.
+  private let doze = FutexWord()
   /// Whether the mailbox has to be looked at: spares the thread a lock a turn.
   private let hasMail = Atomic<Bool>(false)
   private let thread = Mutex<PinnedThread?>(nil)
@@ -134,6 +140,7 @@ final class DeviceThread: Sendable {
   private func ring() {
     hasMail.store(true, ordering: .releasing)
     EventFD.signal(wake)
+    doze.signal()
   }
 
   // MARK: On the thread
@@ -161,11 +168,31 @@ final class DeviceThread: Sendable {
         idleTurns = 0
         continue
       }
-      let events = epoll.wait(milliseconds: server.sleepMilliseconds) { event in
+      if sleep(server) { idleTurns = 0 }
+      server.setWantsKicks(false)
+    }
+  }
+
+  /// Sleeps until there is something to do: an event, something that is due, or a doorbell, which has to be looked at.
+  ///
+  /// - Returns: Whether there was an event, or a doorbell was rung.
+  private func sleep(_ server: RingServer) -> Bool {
+    var nap = DeviceThread.shortestNap
+    while true {
+      let seen = doze.value
+      guard !hasMail.load(ordering: .acquiring) else { return true }
+      let idle = server.idleTime ?? .max
+      let time = server.hasDoorbells ? min(idle, nap) : idle
+      let isShort = time < 1_000_000
+      if isShort { doze.wait(whileEqualTo: seen, nanoseconds: Int64(time)) }
+      let milliseconds = isShort ? 0 : time == .max ? -1 : CInt(clamping: time / 1_000_000)
+      let events = epoll.wait(milliseconds: milliseconds) { event in
         if event.token == 0 { EventFD.drain(wake) } else { server.noteKick(token: event.token) }
       }
-      server.setWantsKicks(false)
-      if events > 0 { idleTurns = 0 }
+      if events > 0 || server.lookAtDoorbells() { return true }
+      // Nothing else than looking at doorbells was due.
+      guard time < idle else { return false }
+      nap = min(2 * nap, DeviceThread.longestNap)
     }
   }
 

@@ -15,6 +15,7 @@ extension RingServer {
     do {
       if settings.translation == .platform { try IOMMUDomain(map: dmaMap).map(setup.memory.addressMap.ranges) }
       memory = dmaMap.addressMap
+      guestMemory = setup.memory
       isBetweenMemories = false
       for vring in setup.vrings { try start(vring.description, enabled: vring.isEnabled) }
     } catch {
@@ -24,30 +25,85 @@ extension RingServer {
     }
     observer = setup.observer
     isConfigured = true
-    findPairs()
+    findQueues()
     for vring in vrings.values { greet(vring) }
   }
 
-  /// Stops all vrings. A burst that was begun is finished, so nothing is in flight.
+  /// Stops all vrings. What is in flight is finished, at once.
   ///
   /// - Returns: Where they stand.
   func close() -> [VringState] {
+    finish()
     let states = vrings.values.map(\.state)
-    for vring in vrings.values { unwatchKick(vring) }
-    vrings = [:]
-    pairs = []
-    observer = nil
-    isConfigured = false
-    isBetweenMemories = false
+    forgetAll()
     if settings.translation == .platform { IOMMUDomain(map: dmaMap).clear() }
     memory = dmaMap.addressMap
     return states
   }
 
-  /// What a device is like that nobody has claimed. Only a thread that was stopped by hand stays stopped.
+  /// Becomes a device that is not configured, without touching memory.
+  func forgetAll() {
+    for queue in queues { queue.drop() }
+    for vring in vrings.values { unwatchKick(vring) }
+    vrings = [:]
+    queues = []
+    doorbells = []
+    observer = nil
+    guestMemory = .empty
+    isConfigured = false
+    isSuspended = false
+    isBetweenMemories = false
+  }
+
+  /// Finishes what is in flight.
+  ///
+  /// - Parameter vring: Of the queue that it is of; nil for all.
+  private func finish(of vring: ServedVring? = nil) {
+    for queue in queues where vring == nil || queue.vrings.contains(where: { $0 === vring }) {
+      queue.finish()
+      queue.vrings.forEach(post)
+    }
+  }
+
+  /// Stops one vring, and with it the queue that it is of.
+  func stopVring(_ index: Int) throws -> VringState {
+    guard let vring = vrings[index] else {
+      throw SimulatorError(.badVring, "vring \(index) is not running, so it cannot be stopped")
+    }
+    finish(of: vring)
+    guard !isGone else { throw faults.vanished(.stopVring) }
+    queues.removeAll { queue in queue.vrings.contains { $0 === vring } }
+    unwatchKick(vring)
+    vrings[index] = nil
+    doorbells.remove(index)
+    return vring.state
+  }
+
+  /// Stands still with nothing in flight.
+  func suspend() throws -> [VringState] {
+    guard isConfigured else {
+      throw SimulatorError(.outOfState, "simulated device \(device) is not configured, so it cannot be suspended")
+    }
+    finish()
+    guard !isGone else { throw faults.vanished(.suspend) }
+    isSuspended = true
+    return vrings.values.map(\.state)
+  }
+
+  func resume() throws {
+    guard isSuspended else {
+      throw SimulatorError(.outOfState, "simulated device \(device) is not suspended, so it cannot be resumed")
+    }
+    isSuspended = false
+    for vring in vrings.values { greet(vring) }
+  }
+
+  /// What a device is like that nobody has claimed. Only the faults that it has been given stay.
   func reset() {
     _ = close()
     take([])
+    log = nil
+    random = SeededRandom(seed: settings.seed)
     dmaMap.unmapAll()
     memory = dmaMap.addressMap
     board.reset()
@@ -59,7 +115,7 @@ extension RingServer {
       let difference = new.symmetricDifference(features)
       throw SimulatorError(
         .outOfState,
-        "simulated device \(device) runs and cannot change its features (\(difference.describe(for: .net))); close it "
+        "simulated device \(device) runs and cannot change its features (\(difference.describe(for: settings.type))); close it "
           + "first")
     }
     take(new)
@@ -73,7 +129,7 @@ extension RingServer {
     }
     guard let vring = vrings[description.index] else {
       try start(description, enabled: enabled)
-      findPairs()
+      findQueues()
       if let vring = vrings[description.index] { greet(vring) }
       return
     }
@@ -90,8 +146,10 @@ extension RingServer {
       unwatchKick(vring)
       vring.kickToken = token
     }
+    let isLoggedElsewhere = old.logAddress != description.logAddress
     vring.description = description
     vring.isEnabled = enabled
+    if isLoggedElsewhere { attachLog(to: vring) }
     // Whoever handed the guest's new descriptor over may have missed a call to the old one.
     if description.call !== old.call { greet(vring) }
   }
@@ -99,12 +157,16 @@ extension RingServer {
   /// Makes memory reachable for a device that translates by itself.
   func map(_ range: AddressMap.Range) throws {
     try dmaMap.map(range)
+    isMapRevoked = false
     memory = dmaMap.addressMap
   }
 
   /// Makes memory unreachable for a device that translates by itself. If a ring was in it, the device keeps still until
   /// it has been told that the change is complete.
   func unmap(start: UInt64, size: UInt64) throws {
+    finish()
+    // A device that has vanished reaches nothing, and whoever cleans up behind it is not to be told otherwise.
+    guard !isMapRevoked else { return }
     try dmaMap.unmap(start: start, size: size)
     memory = dmaMap.addressMap
     if isConfigured && vrings.values.contains(where: { !$0.isBroken && (try? ring($0.description)) == nil }) {
@@ -115,14 +177,41 @@ extension RingServer {
   /// Finds the rings in the memory as it is now. After an error none of them is touched any more.
   func changeMemory(from old: GuestMemory, to new: GuestMemory) throws {
     guard isConfigured else { return }
+    finish()
+    guard !isGone else { throw faults.vanished(.memoryChanged) }
     isBetweenMemories = true
+    guestMemory = new
     if settings.translation == .platform {
       let (gone, come) = old.difference(to: new)
       defer { memory = dmaMap.addressMap }
       try IOMMUDomain(map: dmaMap).replace(gone, by: come)
     }
-    for vring in vrings.values where !vring.isBroken { vring.ring.move(to: try ring(vring.description)) }
+    for vring in vrings.values where !vring.isBroken {
+      vring.ring.move(to: try ring(vring.description))
+      vring.isMissReported = false
+      attachLog(to: vring)
+    }
     isBetweenMemories = false
+  }
+
+  // MARK: Dirty tracking
+
+  /// Begins or ends the noting of writes. What is in flight is noted when it is written.
+  func setLog(_ new: DirtyLog?) {
+    log = new
+    for vring in vrings.values { attachLog(to: vring) }
+  }
+
+  private func attachLog(to vring: ServedVring) {
+    let (memory, used) = (guestMemory, notedAddress(of: vring.description))
+    vring.ring.log = log.map { RingLog($0, memory: memory, used: used) }
+  }
+
+  /// Under which guest physical address writes to a device area are noted. Behind an IOMMU the front-end names it as the
+  /// guest does, and the log knows nothing of that: there it is noted where it is.
+  private func notedAddress(of description: VringDescription) -> UInt64? {
+    guard let address = description.logAddress else { return nil }
+    return guestMemory.isTranslated ? guestMemory.guestAddress(ofDevice: description.used) : address
   }
 
   // MARK: Parts of operations
@@ -141,9 +230,20 @@ extension RingServer {
       throw SimulatorError(.outOfState, "vring \(description.index) cannot be started while guest memory changes")
     }
     let ring = try ring(description)
-    vrings[description.index] = ServedVring(
-      description, isEnabled: enabled, memory: ring, features: features, kickToken: try watchKick(description),
-      statistics: board[description.index])
+    guard description.state.nextAvail == ring.start || !settings.without.contains(.anyStart) else {
+      throw SimulatorError(
+        .badVring, "vring \(description.index) is to start at \(description.state.nextAvail), not at its beginning")
+    }
+    let vring: ServedVring
+    do throws(VirtioError) {
+      vring = try ServedVring(
+        description, isEnabled: enabled, memory: ring, features: features, statistics: board[description.index])
+    } catch {
+      throw SimulatorError(.badVring, "vring \(description.index): \(error)")
+    }
+    vring.kickToken = try watchKick(description)
+    vrings[description.index] = vring
+    attachLog(to: vring)
   }
 
   private func layout(_ description: VringDescription) throws(SimulatorError) -> RingLayout {
@@ -165,16 +265,22 @@ extension RingServer {
     }
   }
 
-  private func findPairs() {
-    pairs = (0..<settings.queues).compactMap { i in
-      guard let receive = vrings[2 * i], let transmit = vrings[2 * i + 1] else { return nil }
-      return Pair(receive: receive, transmit: transmit)
+  /// Makes queues of vrings that have none, as far as all that a queue needs is there.
+  private func findQueues() {
+    for (index, vring) in vrings.sorted(by: { $0.key < $1.key }) {
+      guard !queues.contains(where: { queue in queue.vrings.contains { $0 === vring } }) else { continue }
+      switch disk {
+      case nil:
+        guard index % 2 == 0, let transmit = vrings[index + 1] else { continue }
+        queues.append(NetPair(receive: vring, transmit: transmit, server: self))
+      case let disk?: queues.append(BlockQueue(vring, disk: disk, server: self))
+      }
     }
   }
 
   /// Asks for kicks and calls once, for what may have been missed before the ring was ours.
   private func greet(_ vring: ServedVring) {
-    guard !isPaused, !isBetweenMemories, !vring.isBroken else { return }
+    guard !isSuspended, !isBetweenMemories, !vring.isBroken, !faults.isActive(.stall) else { return }
     vring.ring.setWantsKicks(true)
     vring.call()
     board[vring.index] = vring.statistics

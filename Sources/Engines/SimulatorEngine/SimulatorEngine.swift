@@ -1,7 +1,7 @@
 internal import Synchronization
 public import VDPA
 
-/// An engine of simulated net devices, each of which runs on a thread of its own and sees nothing but its DMA map.
+/// An engine of simulated devices, each of which runs on a thread of its own and sees nothing but its DMA map.
 public final class SimulatorEngine: Engine {
   /// Tells the threads of several engines of one process apart.
   private static let ordinals = Atomic<Int>(0)
@@ -15,7 +15,8 @@ public final class SimulatorEngine: Engine {
     var devices: [SimulatedDevice] = []
     do throws(SimulatorError) {
       for index in 0..<settings.devices {
-        devices.append(try SimulatedDevice(index: index, name: "sim-\(ordinal)/\(index)", settings: settings))
+        devices.append(
+          try SimulatedDevice(DeviceParts(index: index, name: "sim-\(ordinal)/\(index)", settings: settings)))
       }
     } catch {
       for device in devices { device.stop() }
@@ -41,8 +42,8 @@ public final class SimulatorEngine: Engine {
 
   /// Hands out a device.
   ///
-  /// - Throws: ``SimulatorError`` `badParameter`, for a queue count below 1; `stopped` or `deadlineMissed`, when the
-  ///   device's thread does not answer; `VDPAError` `unknownDevice` or `badParameter`.
+  /// - Throws: ``SimulatorError`` `badParameter`, for a queue count below 1; `vanished`; `stopped` or
+  ///   `deadlineMissed`, when the device's thread does not answer; `VDPAError` `unknownDevice` or `badParameter`.
   public func open(_ request: DeviceRequest) throws -> sending any Device {
     guard let device = simulatedDevice(request.device) else {
       throw VDPAError(
@@ -50,11 +51,11 @@ public final class SimulatorEngine: Engine {
     }
     try request.parameters.allow(only: [], for: "a simulated device")
     guard request.queues ?? 1 >= 1 else {
-      throw SimulatorError(.badParameter, "\(request.queues ?? 0) queue pairs make no device; ask for 1 at least")
+      throw SimulatorError(.badParameter, "\(request.queues ?? 0) queues make no device; ask for 1 at least")
     }
-    let pairs = min(request.queues ?? settings.queues, settings.queues)
+    let queues = min(request.queues ?? settings.queues, settings.queues)
     try device.reset()
-    return BoundDevice(device, settings: settings, pairs: pairs)
+    return BoundDevice(device, queues: queues)
   }
 
   /// Ends the devices' threads.

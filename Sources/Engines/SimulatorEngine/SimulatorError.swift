@@ -25,6 +25,14 @@ public struct SimulatorError: Error, Sendable, CustomStringConvertible {
     public static let badVring = Code(rawValue: "badVring")
     /// Features were accepted that the device does not offer.
     public static let badFeatures = Code(rawValue: "badFeatures")
+    /// The operation was told to fail.
+    public static let injected = Code(rawValue: "injected")
+    /// The device has vanished.
+    public static let vanished = Code(rawValue: "vanished")
+    /// The device was told not to stop.
+    public static let refusedToStop = Code(rawValue: "refusedToStop")
+    /// The file of a block device cannot be used.
+    public static let badFile = Code(rawValue: "badFile")
     /// A range of addresses overlaps with another one in the DMA map.
     public static let rangeOverlaps = Code(rawValue: "rangeOverlaps")
     /// A range of addresses is not in the DMA map as it was named.

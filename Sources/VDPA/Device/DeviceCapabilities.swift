@@ -25,7 +25,8 @@ public struct DeviceCapabilities {
   public var postcopy: (any PostcopyServing)?
   /// The device has objects that others may share.
   public var sharedObjects: (any SharedObjects)?
-
+  /// The device can stand still without being closed.
+  public var suspension: (any Suspension)?
   /// The device can be cut off from memory although it does not answer.
   public var fencing: (any Fencing)?
 
@@ -36,7 +37,7 @@ public struct DeviceCapabilities {
     dirtyTracking: (any DirtyTracking)? = nil, announcement: (any GuestAnnouncement)? = nil,
     mtuControl: (any MTUControl)? = nil, notifyArea: (any NotifyArea)? = nil, stateTransfer: (any StateTransfer)? = nil,
     postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil,
-    fencing: (any Fencing)? = nil
+    fencing: (any Fencing)? = nil, suspension: (any Suspension)? = nil
   ) {
     self.vringControl = vringControl
     self.dmaTranslation = dmaTranslation
@@ -50,5 +51,6 @@ public struct DeviceCapabilities {
     self.postcopy = postcopy
     self.sharedObjects = sharedObjects
     self.fencing = fencing
+    self.suspension = suspension
   }
 }

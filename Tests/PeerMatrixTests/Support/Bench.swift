@@ -81,12 +81,12 @@ final class Bench: Sendable {
 
   /// Makes an engine's devices stand still.
   func pause(_ serving: ServingEngine) throws {
-    if serving == .software { software.pause() } else { try simulated.pause() }
+    if serving == .software { software.pause() } else { try simulated.inject(.stall) }
   }
 
   /// Lets them go on.
   func resume(_ serving: ServingEngine) throws {
-    if serving == .software { software.resume() } else { try simulated.resume() }
+    if serving == .software { software.resume() } else { try simulated.clear(.stall) }
   }
 
   /// Ends everything.

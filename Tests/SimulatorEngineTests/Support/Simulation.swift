@@ -26,7 +26,7 @@ final class Simulation {
   let device: SimulatedDevice
   let observer = TestObserver()
 
-  init(_ parameters: String = "", device index: Int = 0, queues: Int? = nil) throws {
+  init(_ parameters: String = "", device index: Int = 0, queues: Int? = nil, type: DeviceType = .net) throws {
     registry = Registry(software: NoSoftware())
     let started = Mutex<SimulatorEngine?>(nil)
     try registry.register(SimulatorDriver { engine in started.withLock { $0 = engine } })
@@ -35,7 +35,7 @@ final class Simulation {
     engine = try #require(started.withLock { $0 })
     device = try #require(engine.simulatedDevice(index))
     context = try registry.claim(
-      DeviceHandle(engine: handle, device: index), type: .net, owner: "vm0.sock", queues: queues)
+      DeviceHandle(engine: handle, device: index), type: type, owner: "vm0.sock", queues: queues)
   }
 
   func configure(_ memory: GuestMemory, _ vrings: [DeviceSetup.Vring], features: Features = features) throws {

@@ -9,12 +9,14 @@ final class TestPort {
 
   init(
     _ guest: TestGuest, pair: Int = 0, size: Int = 64, receiveBuffer: Int = 2048, region: Int = 0,
-    bufferRegion: Int? = nil, headerLength: Int = NetHeader.modernLength
+    bufferRegion: Int? = nil, headerLength: Int = NetHeader.modernLength, features: Features = []
   ) throws {
     self.headerLength = headerLength
     receive = try TestVring(
-      guest, index: 2 * pair, size: size, bufferSize: receiveBuffer, region: region, bufferRegion: bufferRegion)
-    transmit = try TestVring(guest, index: 2 * pair + 1, size: size, region: region, bufferRegion: bufferRegion)
+      guest, index: 2 * pair, size: size, bufferSize: receiveBuffer, region: region, bufferRegion: bufferRegion,
+      features: features)
+    transmit = try TestVring(
+      guest, index: 2 * pair + 1, size: size, region: region, bufferRegion: bufferRegion, features: features)
   }
 
   var vrings: [DeviceSetup.Vring] { [receive.vring(), transmit.vring()] }
@@ -53,6 +55,31 @@ final class TestPort {
       packet += more
     }
     return packet
+  }
+
+  /// All received packets that are there.
+  func takeAll() throws -> [[UInt8]] {
+    var packets: [[UInt8]] = []
+    while let packet = try take() { packets.append(packet) }
+    return packets
+  }
+
+  /// Waits for that many received packets; fewer when no more come.
+  func take(_ count: Int) throws -> [[UInt8]] {
+    var packets: [[UInt8]] = []
+    _ = try eventually {
+      packets += try takeAll()
+      return packets.count >= count
+    }
+    return packets
+  }
+
+  /// Goes on where a device has stopped.
+  func start(at states: [VringState]) {
+    for state in states {
+      if state.index == receive.index { receive.state = state }
+      if state.index == transmit.index { transmit.state = state }
+    }
   }
 
   /// Sends packets and takes them all back: what came, in the order in which it came. Ends early when nothing more comes.

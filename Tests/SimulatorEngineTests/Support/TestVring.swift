@@ -10,35 +10,43 @@ final class TestVring {
   let descriptor: UInt64
   let avail: UInt64
   let used: UInt64
-  let area: SplitRingArea
   var driver: DriverRing
   var kick: OwnedFD?
   var call: OwnedFD?
   /// Where the device starts.
   var state: VringState
+  /// The heads that came back, in the order in which the device returned them.
+  private(set) var returned: [UInt16] = []
   private let guest: TestGuest
   private let bufferSize: Int
   private var free: [UInt64]
   private var addresses: [UInt16: UInt64] = [:]
 
   init(
-    _ guest: TestGuest, index: Int, size: Int = 64, bufferSize: Int = 2048, region: Int = 0, bufferRegion: Int? = nil
+    _ guest: TestGuest, index: Int, size: Int = 64, bufferSize: Int = 2048, region: Int = 0, bufferRegion: Int? = nil,
+    features: Features = []
   ) throws {
     self.guest = guest
     self.index = index
     self.size = size
     self.bufferSize = bufferSize
-    let layout = try RingLayout(.split, size: size)
+    let layout = try RingLayout(RingLayout.Format(for: features), size: size)
     descriptor = guest.allocate(layout.descriptorBytes, region: region)
     avail = guest.allocate(layout.availBytes, region: region)
     used = guest.allocate(layout.usedBytes, region: region)
-    area = try SplitRingArea(size: layout.size, descriptor: descriptor, avail: avail, used: used, memory: guest.view)
-    driver = DriverRing(.split(area), features: [])
+    let memory = try RingMemory(layout, descriptor: descriptor, avail: avail, used: used, memory: guest.view)
+    driver = DriverRing(memory, features: features)
     kick = try EventFD.make()
     call = try EventFD.make()
-    state = VringState(index: index, nextAvail: 0, nextUsed: 0)
+    state = VringState(index: index, nextAvail: memory.start, nextUsed: memory.start)
     let first = guest.allocate(size * bufferSize, region: bufferRegion ?? region)
     free = (0..<size).map { first + UInt64($0 * bufferSize) }
+  }
+
+  /// The ring's memory, for tests that write there what no driver writes.
+  var area: SplitRingArea {
+    guard case .split(let area) = driver.memory else { preconditionFailure("the test's ring is packed") }
+    return area
   }
 
   var description: VringDescription {
@@ -82,6 +90,7 @@ final class TestVring {
     guard let (head, length) = try driver.collect() else { return nil }
     guard let address = addresses.removeValue(forKey: head) else { throw DriverRing.DeviceFault.unknownHead(0) }
     free.append(address)
+    returned.append(head)
     return guest.read(address, Int(length))
   }
 }
