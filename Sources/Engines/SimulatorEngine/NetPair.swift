@@ -17,6 +17,7 @@ final class NetPair: ServedQueue {
 
   let receive: ServedVring
   let transmit: ServedVring
+  let vrings: [ServedVring]
   unowned let server: RingServer
   private var settings: SimulatorSettings { server.settings }
   private var wire = InFlight<NetBatch>()
@@ -30,10 +31,9 @@ final class NetPair: ServedQueue {
   init(receive: ServedVring, transmit: ServedVring, server: RingServer) {
     self.receive = receive
     self.transmit = transmit
+    vrings = [receive, transmit]
     self.server = server
   }
-
-  var vrings: [ServedVring] { [receive, transmit] }
 
   var inFlight: Int { wireBuffers + sent.count }
 
