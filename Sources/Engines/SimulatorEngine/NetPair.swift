@@ -249,7 +249,8 @@ final class NetPair: ServedQueue {
       next += count
       guard server.countPacket() else { return false }
     }
-    var tally = packets.tallyGiven(count: packets.count)
+    // A source has more packets than there may have been buffers for.
+    var tally = packets.tallyGiven(count: batch.counts.count)
     for links in chained where links > 1 {
       tally.linkClasses[0] -= 1
       tally.linkClasses[PacketTally.linkClass(of: links)] += 1
