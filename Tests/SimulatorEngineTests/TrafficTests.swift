@@ -54,6 +54,17 @@ struct TrafficTests {
       })
     #expect(eventually { simulation.device.statistics[1].packets == 20 })
     #expect(eventually { simulation.device.statistics[0].packets >= 1000 })
+    // Also of a burst for which there were not enough buffers, those that came are counted.
+    try simulation.device.inject(.stall)
+    came += try port.takeAll().count
+    for count in [5, 40] {
+      for _ in 0..<count { #expect(port.receive.addEmpty()) }
+      port.receive.publish()
+      try simulation.device.clear(.stall)
+      came += try port.take(count).count
+    }
+    try simulation.device.inject(.stall)
+    #expect(simulation.device.statistics[0].packets == UInt64(came))
     try simulation.end()
   }
 

@@ -10,6 +10,7 @@ final class BlockQueue: ServedQueue {
   static let window = 1024
 
   private let vring: ServedVring
+  let vrings: [ServedVring]
   private let disk: SimulatedDisk
   private unowned let server: RingServer
   private var requests = InFlight<HeldChain>()
@@ -17,11 +18,10 @@ final class BlockQueue: ServedQueue {
 
   init(_ vring: ServedVring, disk: SimulatedDisk, server: RingServer) {
     self.vring = vring
+    vrings = [vring]
     self.disk = disk
     self.server = server
   }
-
-  var vrings: [ServedVring] { [vring] }
 
   var inFlight: Int { requests.count }
 

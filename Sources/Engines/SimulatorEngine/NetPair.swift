@@ -17,6 +17,7 @@ final class NetPair: ServedQueue {
 
   let receive: ServedVring
   let transmit: ServedVring
+  let vrings: [ServedVring]
   unowned let server: RingServer
   private var settings: SimulatorSettings { server.settings }
   private var wire = InFlight<NetBatch>()
@@ -30,10 +31,9 @@ final class NetPair: ServedQueue {
   init(receive: ServedVring, transmit: ServedVring, server: RingServer) {
     self.receive = receive
     self.transmit = transmit
+    vrings = [receive, transmit]
     self.server = server
   }
-
-  var vrings: [ServedVring] { [receive, transmit] }
 
   var inFlight: Int { wireBuffers + sent.count }
 
@@ -249,7 +249,8 @@ final class NetPair: ServedQueue {
       next += count
       guard server.countPacket() else { return false }
     }
-    var tally = packets.tallyGiven(count: packets.count)
+    // A source has more packets than there may have been buffers for.
+    var tally = packets.tallyGiven(count: batch.counts.count)
     for links in chained where links > 1 {
       tally.linkClasses[0] -= 1
       tally.linkClasses[PacketTally.linkClass(of: links)] += 1
