@@ -29,7 +29,9 @@ final class BoundDevice: Device {
       dirtyTracking: settings.hasDirtyTracking ? self : nil,
       announcement: isNet && !without.contains(.announcement) ? self : nil,
       mtuControl: isNet && !without.contains(.mtuControl) ? self : nil,
-      notifyArea: parts.notifyPages == nil ? nil : self, suspension: without.contains(.suspension) ? nil : self)
+      notifyArea: parts.notifyPages == nil ? nil : self, suspension: without.contains(.suspension) ? nil : self,
+      // One that translates by itself is unmapped.
+      fencing: settings.translation == .platform ? self : nil)
   }
 
   // MARK: Operations
@@ -112,6 +114,11 @@ extension BoundDevice: Suspension {
 extension BoundDevice: DMATranslation {
   func map(_ range: AddressMap.Range) throws { try perform(.map) { try $0.map(range) } }
   func unmap(start: UInt64, size: UInt64) throws { try perform(.unmap) { try $0.unmap(start: start, size: size) } }
+}
+
+/// The IOMMU in front of a platform device, which obeys also when that does not.
+extension BoundDevice: Fencing {
+  func fence() throws { try device.thread.perform("fence") { $0.fence() } }
 }
 
 extension BoundDevice: DirtyTracking {

@@ -174,6 +174,14 @@ extension RingServer {
     }
   }
 
+  /// Reaches no memory from now on: the IOMMU lets it at none.
+  func fence() {
+    finish()
+    dmaMap.unmapAll()
+    memory = dmaMap.addressMap
+    isBetweenMemories = true
+  }
+
   /// Finds the rings in the memory as it is now. After an error none of them is touched any more.
   func changeMemory(from old: GuestMemory, to new: GuestMemory) throws {
     guard isConfigured else { return }
