@@ -82,6 +82,9 @@ let package = Package(
       name: "live-switch",
       dependencies: ["Datapath", "SimulatorEngine", "VDPA", "VhostUser", "Virtio", logging, argumentParser],
       path: "examples/live-switch", swiftSettings: settings),
+    .executableTarget(
+      name: "virtio-driver", dependencies: ["Datapath", "SimulatorEngine", "VDPA", "Virtio", argumentParser],
+      path: "examples/virtio-driver", swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
@@ -120,6 +123,10 @@ let package = Package(
       name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
     .testTarget(
       name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
+      swiftSettings: settings),
+    // The bus drivers with real devices.
+    .testTarget(
+      name: "BusTests", dependencies: ["Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine"],
       swiftSettings: settings),
     .testTarget(
       name: "vdpadTests",

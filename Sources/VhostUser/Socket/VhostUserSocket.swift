@@ -155,8 +155,8 @@ public final class VhostUserSocket: Sendable {
   func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
     // Only a software device is made for this socket; any other has the queues that it has.
     try registry.claim(
-      handle, type: configuration.type, owner: configuration.name, queues: handle == .software ? queues : nil,
-      parameters: handle == .software ? configuration.parameters : [:])
+      handle, type: configuration.type, by: .vhostUser, owner: configuration.name,
+      queues: handle == .software ? queues : nil, parameters: handle == .software ? configuration.parameters : [:])
   }
 
   /// Keeps whoever sets the socket up, starts or stops it from meeting another one half done. Devices are claimed and
