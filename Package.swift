@@ -31,6 +31,7 @@ let package = Package(
     .library(name: "VhostUser", targets: ["VhostUser"]),
     .library(name: "Discovery", targets: ["Discovery"]),
     .library(name: "SimulatorEngine", targets: ["SimulatorEngine"]),
+    .library(name: "Conformance", targets: ["Conformance"]),
     .executable(name: "vdpad", targets: ["vdpad"]),
     .executable(name: "vdpactl", targets: ["vdpactl"]),
   ],
@@ -55,6 +56,8 @@ let package = Package(
     .target(
       name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
       path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
+    // What every engine is tested with.
+    .target(name: "Conformance", dependencies: ["Virtio", "VDPA", system], swiftSettings: settings),
 
     // Programs.
     .executableTarget(
@@ -128,6 +131,9 @@ let package = Package(
     .testTarget(
       name: "BusTests", dependencies: ["Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine"],
       swiftSettings: settings),
+    .testTarget(
+      name: "ConformanceTests",
+      dependencies: ["Conformance", "Virtio", "VDPA", "Datapath", "SimulatorEngine"], swiftSettings: settings),
     .testTarget(
       name: "vdpadTests",
       dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],

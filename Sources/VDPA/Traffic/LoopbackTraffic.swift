@@ -4,7 +4,7 @@ internal import Virtio
 ///
 /// Each pair keeps as many packets with the device as its window allows, in every shape that was negotiated: one piece,
 /// header apart, tables. The device may be stopped and another one go on in the middle. For one thread.
-public final class LoopbackTraffic {
+public final class LoopbackTraffic: GuestTraffic {
   /// What is sent.
   public struct Configuration: Sendable, Hashable {
     /// The most packets of a pair that are with the device to be sent.
@@ -72,41 +72,6 @@ public final class LoopbackTraffic {
 
   // MARK: Running
 
-  /// Sends more packets on each pair and waits until all that were sent have come back.
-  ///
-  /// - Parameters:
-  ///   - count: How many more on each pair.
-  ///   - patience: How long to wait for something to happen before what has not come counts as lost.
-  ///   - wait: Waits for that many milliseconds at most; nil for ``DriverGuest/wait(milliseconds:)``.
-  /// - Returns: Whether all have come back; what is wrong otherwise is in ``reports``.
-  /// - Throws: ``VringFault``, when the device has written into a ring what no device may write, or finds a ring broken; what
-  ///   `wait` throws.
-  @discardableResult
-  public func run(
-    _ count: UInt64 = 0, patience: Duration = .seconds(5), waiting wait: ((_ milliseconds: Int) throws -> Void)? = nil
-  ) throws -> Bool {
-    want(count)
-    var deadline = Deadline(after: patience)
-    while !isComplete {
-      if try step() {
-        deadline = Deadline(after: patience)
-        continue
-      }
-      guest.setWantsCalls(true)
-      // What came before the device knew that it has to call.
-      if try !step() {
-        for vring in guest.vrings where vring.isBroken {
-          throw VringFault(index: vring.index, reason: "the device finds the ring broken")
-        }
-        if deadline.hasPassed { return false }
-        let time = Int(min(deadline.milliseconds, 1000))
-        if let wait { try wait(time) } else { guest.wait(milliseconds: time) }
-      }
-      guest.setWantsCalls(false)
-    }
-    return true
-  }
-
   /// Sends more packets on each pair with the steps to come.
   public func want(_ count: UInt64) {
     for i in pairs.indices { pairs[i].wanted += count }
@@ -130,6 +95,20 @@ public final class LoopbackTraffic {
   /// Whether all that is to be sent has been sent and has come back, and nothing is with the device to be sent.
   public var isComplete: Bool {
     pairs.allSatisfy { $0.checker.sent == $0.wanted && $0.checker.isComplete && $0.full.isEmpty }
+  }
+
+  /// What is wrong with the packets that have come back.
+  public var problem: String? {
+    let wrong = reports.enumerated().flatMap { pair, report in
+      report.counters.dropFirst(3).filter { $0.value > 0 }.map { "\($0.value) \($0.name) on pair \(pair)" }
+    }
+    return wrong.isEmpty ? nil : "packets are wrong: \(wrong.joined(separator: ", "))"
+  }
+
+  /// `pair 0: 20 of 100 packets came back, …`.
+  public var progress: String {
+    pairs.enumerated().map { "pair \($0): \($1.checker.result.received) of \($1.wanted) packets came back" }
+      .joined(separator: ", ")
   }
 
   /// What became of the packets of each pair so far; those on their way count as lost.

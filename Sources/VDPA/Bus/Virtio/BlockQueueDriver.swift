@@ -11,7 +11,7 @@ public final class BlockQueueDriver {
   private let vring: DriverVring
   private let header: UInt64
   private let status: UInt64
-  private let data: UInt64
+  package let data: UInt64
   /// The longest that a request may take.
   public var patience = Duration.seconds(30)
 

@@ -4,15 +4,17 @@ internal import Virtio
 ///
 /// For many packets at once, checked, there is ``LoopbackTraffic``. One of both has a pair, not both. For one thread.
 public final class NetPairDriver {
-  private static let bufferLength = 2048
+  package static let bufferLength = 2048
 
   /// How much memory the buffers of a pair take, in bytes.
-  public static func bufferBytes(count: Int) -> Int { 2 * count * bufferLength }
+  public static func bufferBytes(count: Int) -> Int { 4 * count * bufferLength }
 
   private let guest: DriverGuest
   private let receiver: DriverVring
   private let transmitter: DriverVring
   private let headerLength: Int
+  /// Where the device writes packets to.
+  package private(set) var receiveBuffers: [UInt64] = []
   private var free: [UInt64] = []
   private var sending: [UInt16: UInt64] = [:]
   private var receiving: [UInt16: UInt64] = [:]
@@ -29,7 +31,9 @@ public final class NetPairDriver {
     (receiver, transmitter) = (guest.vrings[2 * pair], guest.vrings[2 * pair + 1])
     headerLength = NetHeader.length(for: guest.features)
     for _ in 0..<count { free.append(try guest.memory.allocate(NetPairDriver.bufferLength, alignment: 64)) }
-    for _ in 0..<count { offer(try guest.memory.allocate(NetPairDriver.bufferLength, alignment: 64)) }
+    // On pages that the driver writes nothing to.
+    for _ in 0..<count { receiveBuffers.append(try guest.memory.allocate(NetPairDriver.bufferLength)) }
+    for buffer in receiveBuffers { offer(buffer) }
     receiver.publish()
   }
 
