@@ -133,7 +133,8 @@ let package = Package(
       swiftSettings: settings),
     .testTarget(
       name: "ConformanceTests",
-      dependencies: ["Conformance", "Virtio", "VDPA", "Datapath", "SimulatorEngine"], swiftSettings: settings),
+      dependencies: ["Conformance", "Virtio", "VDPA", "Datapath", "SimulatorEngine", "DocumentTestSupport"],
+      swiftSettings: settings),
     .testTarget(
       name: "vdpadTests",
       dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],

@@ -43,7 +43,7 @@ struct EngineConformanceTests {
       software: software, softwareParameters: ["port": "loopback"])
     let result = suite.check(rule)
     #expect(result.failure == nil, "\(result)")
-    let without = ["silence.vring", "migration.log", "migration.log-off"]
+    let without = ["silence.vring", "state.single", "migration.log", "migration.log-off"]
     #expect(result.missing == nil || without.contains(rule.id), "\(result)")
   }
 

@@ -8,8 +8,9 @@ struct Wrong: Sendable, CustomTestStringConvertible {
     case otherConfiguration, writableConfiguration
     case forgetsIdleRings, wearsOut, isClaimedTwiceAtMost
     case refusesEarlyVrings, ignoresLateVrings, ignoresDisabling
-    case neverCalls, keepsOldCall
-    case needsEventIndex, wrongPositions, forgetsPositions, masksPositions, remembersPositions, refusesLargestRing
+    case startsAtFirstKick, startsUnheard, neverCalls, keepsOldCall
+    case needsEventIndex, wrongPositions, wrongSinglePosition, forgetsPositions, masksPositions, remembersPositions,
+      refusesLargestRing
     case scribbles, hidesBrokenRings, refusesMemoryChanges, ignoresRemovals
     case writesAfterClose, callsAfterClose, servesStoppedVring
     case doesNotLog, keepsLogging, refusesArrival
@@ -39,11 +40,14 @@ struct Wrong: Sendable, CustomTestStringConvertible {
     Wrong(.refusesEarlyVrings, "lifecycle.early-vring"),
     Wrong(.ignoresLateVrings, "lifecycle.late-vring"),
     Wrong(.ignoresDisabling, "lifecycle.disabled"),
+    Wrong(.startsAtFirstKick, "kicks.start"),
+    Wrong(.startsUnheard, "calls.start"),
     Wrong(.neverCalls, "calls.asked-for"),
     Wrong(.keepsOldCall, "calls.changed"),
     Wrong(.needsEventIndex, "state.traffic"),
     // Who goes on from there goes wrong.
     Wrong(.wrongPositions, "state.positions", "handover.away", "handover.back"),
+    Wrong(.wrongSinglePosition, "state.single"),
     Wrong(.forgetsPositions, "state.continues", "handover.back"),
     Wrong(.masksPositions, "state.wrap"),
     Wrong(.remembersPositions, "handover.back"),

@@ -7,7 +7,7 @@ extension WrongDevice {
     var capabilities = inner.capabilities
     switch fault {
     case .otherConfiguration, .writableConfiguration: capabilities.configuration = self
-    case .servesStoppedVring: capabilities.vringControl = self
+    case .servesStoppedVring, .wrongSinglePosition: capabilities.vringControl = self
     case .doesNotLog, .keepsLogging: capabilities.dirtyTracking = self
     case .resetsCounters: capabilities.statistics = capabilities.statistics.map { ForgetfulCounters($0) }
     default: break
@@ -33,7 +33,11 @@ extension WrongDevice: ConfigurationSpace {
 extension WrongDevice: VringControl {
   func stopVring(_ index: Int) throws -> VringState {
     guard let control = inner.capabilities.vringControl, let setup else { throw WrongError("it does not run") }
-    let state = try control.stopVring(index)
+    var state = try control.stopVring(index)
+    if fault == .wrongSinglePosition {
+      if index == 1 { state.nextUsed &+= 1 }
+      return state
+    }
     if var vring = setup.vrings.first(where: { $0.description.index == index }) {
       vring.description.state = state
       try inner.setVring(vring.description, enabled: true)

@@ -13,6 +13,7 @@ final class WrongDevice: Device {
   /// What it has of the configuration space that a driver has written.
   var written: [UInt8] = []
   private var configured = 0
+  private var start: KickWatch?
   private var remembered: (memory: GuestMemory, states: [VringState])?
 
   init(_ inner: any Device, _ fault: Wrong.Fault?, claim: Int) {
@@ -35,9 +36,21 @@ final class WrongDevice: Device {
     if fault == .needsEventIndex, !wanted.features.contains(.eventIndex), wanted.vrings.first?.description.size == 64 {
       throw WrongError("it needs event indices, which it does not say")
     }
-    let setup = tampered(wanted)
+    var setup = tampered(wanted)
+    let fresh = RingLayout.Format(for: wanted.features).start
+    let isLate =
+      fault == .startsAtFirstKick && wanted.vrings.allSatisfy { $0.description.state.nextAvail == fresh }
+    if isLate { setup.vrings = [] }
     try inner.configure(setup)
     self.setup = wanted
+    if isLate { startLater(wanted) }
+    if fault == .neverCalls, let call = wanted.vrings.first(where: { $0.description.index == 1 })?.description.call {
+      // But at the start.
+      EventFD.signal(call)
+    }
+    if fault == .startsUnheard {
+      for vring in wanted.vrings { if let call = vring.description.call { EventFD.drain(call) } }
+    }
     if fault == .scribbles { scribble(0x77, on: wanted.memory) }
   }
 
@@ -65,8 +78,10 @@ final class WrongDevice: Device {
   }
 
   func close() throws -> [VringState] {
+    let isUnstarted = start?.callOff() == true
     var states = try inner.close()
     if let setup {
+      if isUnstarted { states = setup.vrings.map(\.description.state) }
       remembered = (setup.memory, states)
       if fault == .writesAfterClose { later { number in scribble(number, on: setup.memory) } }
       if fault == .callsAfterClose {
@@ -84,6 +99,9 @@ final class WrongDevice: Device {
   }
 
   func setVring(_ description: VringDescription, enabled: Bool) throws {
+    if let setup, start?.callOff() == true {
+      for vring in setup.vrings { try inner.setVring(vring.description, enabled: vring.isEnabled) }
+    }
     guard let setup else {
       if fault == .refusesEarlyVrings { throw WrongError("it is not configured") }
       return try inner.setVring(description, enabled: enabled)
@@ -118,6 +136,16 @@ final class WrongDevice: Device {
   }
 
   // MARK: What goes wrong by itself
+
+  /// Serves rings when one of them is kicked, whatever is in them before.
+  private func startLater(_ setup: DeviceSetup) {
+    for vring in setup.vrings { if let call = vring.description.call { EventFD.signal(call) } }
+    // Nothing else is called before the traffic that the kick begins is over, or after it was called off.
+    nonisolated(unsafe) let device = inner
+    start = KickWatch(setup.vrings.compactMap(\.description.kick)) {
+      for vring in setup.vrings { try? unsafe device.setVring(vring.description, enabled: vring.isEnabled) }
+    }
+  }
 
   /// Does something over and over for a while, when nobody expects it any more.
   private func later(_ body: @escaping @Sendable (UInt8) -> Void) {

@@ -31,6 +31,26 @@ extension Conformance {
         }
       }
     },
+    ConformanceRule("state.single", "A vring that was stopped alone says where it stands, and goes on from there") {
+      bench in
+      let device = try bench.claim()
+      guard device.context.canStopVrings else { throw ConformanceEnd.skip(missing: "way to stop single vrings") }
+      for format in bench.formats(of: device) {
+        let traffic = try bench.traffic(for: device, bench.features(format, of: device))
+        try device.start(traffic.guest)
+        let vring = traffic.guest.vrings[bench.requestRing(ofQueue: 0)]
+        for _ in 0..<5 {
+          try bench.begin(traffic, 50)
+          let state = try device.stop(vring: vring.index)
+          let own = vring.description.state
+          try require(state == own, "\(format): it says \(name(state)), and the driver has come to \(name(own))")
+          guard device.attributes.startsAnywhere else { break }
+          try device.start(vring: vring.index)
+        }
+        if device.attributes.startsAnywhere { try bench.finish(traffic) }
+        try device.stop()
+      }
+    },
     ConformanceRule("state.continues", "Where a device has stopped it goes on, and nothing is lost or comes twice") {
       bench in
       let device = try bench.claim()
