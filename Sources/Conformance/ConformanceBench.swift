@@ -37,8 +37,13 @@ final class ConformanceBench {
   }
 
   /// Gives everything back.
+  ///
+  /// - Throws: What kept it from doing so. A device that does not answer stays claimed: nobody waits for it.
   func end() throws {
-    for device in claimed { device.release() }
+    for device in claimed {
+      _ = try device.context.wait(within: suite.patience) { $0.close(completion: $1) }
+      device.release()
+    }
     claimed = []
     guard engine != .software else { return }
     try registry.removeEngine(engine)
