@@ -90,7 +90,7 @@ final class ConformanceBench {
   /// What is negotiated with a device, unless a rule is about something else.
   func features(_ format: RingLayout.Format, of devices: DrivenDevice...) -> Features {
     var wanted: Features = [.version1, .eventIndex, .indirectDescriptors]
-    if suite.type == .net { wanted.formUnion([.netMergeableBuffers, .netMultiqueue]) }
+    if suite.type == .net { wanted.formUnion([.netMergeableBuffers, .netControlQueue, .netMultiqueue]) }
     if suite.type == .block { wanted.formUnion([.blockFlush, .blockMultiqueue]) }
     wanted = devices.reduce(wanted) { $0.intersection($1.attributes.features) }
     return format == .packed ? wanted.union(.packedRing) : wanted

@@ -10,7 +10,7 @@ extension Registry {
     return entries.flatMap { entry -> [BusDevice] in
       // Engines are somebody else's code, so they are asked under no lock.
       guard let engine = entry.engine else { return [] }
-      return (0..<max(engine.attributes.deviceCount, 0)).map { BusDevice($0, of: entry, engine) }
+      return (0..<entry.deviceCount).map { BusDevice($0, of: entry, engine) }
     }
   }
 
@@ -55,20 +55,55 @@ extension Registry {
   /// Makes `delegate` hear of what happens; nil for nobody.
   public func setDelegate(_ delegate: (any BusDelegate)?) { events.setDelegate(delegate) }
 
-  /// Puts the devices of an engine on the bus that has just been started. Its rules are settled before anybody can claim them.
-  func appear(_ engine: any Engine, as handle: EngineHandle) {
+  // MARK: Coming and going
+
+  /// Looks what devices an engine has now: those that have come since are put on the bus, those that have gone are taken away.
+  ///
+  /// For engines whose devices come and go while they run. Who has claimed a device that is gone keeps it until giving it back.
+  ///
+  /// - Throws: ``VDPAError`` `unknownEngine` or `staleHandle`.
+  public func rescan(_ handle: EngineHandle) throws(VDPAError) {
+    guard handle != .software else { return }
+    let found: Result<any Engine, VDPAError> = state.withLock { state in
+      do throws(VDPAError) { return .success(try Registry.entry(of: handle, in: state).1) } catch {
+        return .failure(error)
+      }
+    }
+    settle(try found.get(), as: handle)
+  }
+
+  /// Puts on the bus what an engine has and is not there, and takes away what it no longer has. For whom a new device is, is settled
+  /// before anybody can claim it.
+  func settle(_ engine: any Engine, as handle: EngineHandle, isStarting: Bool = false) {
     let count = max(engine.attributes.deviceCount, 0)
     let rules = matchRules
-    let entry = state.withLock { $0.engines[handle.id] }
-    guard var entry else { return }
-    for number in 0..<count {
+    guard let entry = state.withLock({ $0.engines[handle.id] }), entry.handle == handle else { return }
+    let chosen = (min(entry.deviceCount, count)..<count).map { number -> (number: Int, driver: BusDriver?) in
       let device = BusDevice(number, of: entry, engine)
-      entry.overrides[number] = rules.first { $0.fits(device) }?.busDriver
+      return (number, rules.first { $0.fits(device) }?.busDriver)
     }
-    entry.engine = engine
-    let settled = entry
-    state.withLock { $0.engines[handle.id] = settled }
-    for number in 0..<count { events.send(.appeared(BusDevice(number, of: settled, engine)), from: self) }
+    let changed = state.withLock { state -> (before: Int, entry: Entry)? in
+      // One that is being removed meanwhile stays what it is.
+      guard var entry = state.engines[handle.id], entry.handle == handle, isStarting || entry.engine != nil else {
+        return nil
+      }
+      let before = entry.deviceCount
+      for (number, driver) in chosen where number >= before { entry.overrides[number] = driver }
+      entry.overrides = entry.overrides.filter { $0.key < count }
+      (entry.engine, entry.deviceCount) = (engine, count)
+      state.engines[handle.id] = entry
+      return (before, entry)
+    }
+    guard let (before, entry) = changed else { return }
+    for number in min(before, count)..<count {
+      events.send(.appeared(BusDevice(number, of: entry, engine)), from: self)
+    }
+    disappear(count..<max(before, count), of: handle)
+  }
+
+  /// Tells that devices are gone.
+  func disappear(_ numbers: Range<Int>, of handle: EngineHandle) {
+    for number in numbers { events.send(.disappeared(DeviceHandle(engine: handle, device: number)), from: self) }
   }
 }
 

@@ -6,6 +6,8 @@ extension Registry {
     let address: EngineAddress
     /// nil while it is being started or stopped, which happens outside of the lock.
     var engine: (any Engine)?
+    /// How many devices it has on the bus.
+    var deviceCount = 0
     /// Which device has been claimed by whom.
     var claims: [Int: Claim] = [:]
     /// Which device is for one bus driver only.

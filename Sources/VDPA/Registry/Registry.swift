@@ -96,7 +96,7 @@ public final class Registry: Sendable {
     guard let (driver, handle) = reserved else { throw unknownDriver(name) }
     do {
       let engine = try driver.start(at: address)
-      appear(engine, as: handle)
+      settle(engine, as: handle, isStarting: true)
       return handle
     } catch {
       state.withLock { $0.engines[handle.id] = nil }
@@ -129,10 +129,9 @@ public final class Registry: Sendable {
       }
     }
     let engine = try found.get()
-    let count = max(engine.attributes.deviceCount, 0)
     engine.stop()
-    state.withLock { $0.engines[handle.id] = nil }
-    for number in 0..<count { events.send(.disappeared(DeviceHandle(engine: handle, device: number)), from: self) }
+    let gone = state.withLock { $0.engines.removeValue(forKey: handle.id) }
+    disappear(0..<(gone?.deviceCount ?? 0), of: handle)
   }
 
   /// The engines by ascending id, the software engine first.
@@ -177,7 +176,7 @@ public final class Registry: Sendable {
     return VDPAError(.unknownEngine, "there is no engine \(id); there is: \(known)")
   }
 
-  private static func entry(of handle: EngineHandle, in state: State) throws(VDPAError) -> (Entry, any Engine) {
+  static func entry(of handle: EngineHandle, in state: State) throws(VDPAError) -> (Entry, any Engine) {
     guard let entry = state.engines[handle.id], let engine = entry.engine else {
       throw VDPAError(.unknownEngine, "there is no \(handle)")
     }
@@ -282,8 +281,9 @@ public final class Registry: Sendable {
     guard let holder else { return (entry, engine, 0) }
     var number: UInt64 = 0
     _ = try find { state, entry in
-      if let user = entry.claims[device.device]?.holder.owner {
-        return VDPAError(.deviceInUse, "\(device) is in use by \(user); unbind it there first")
+      if let user = entry.claims[device.device]?.holder {
+        return VDPAError(
+          .deviceInUse, "\(device) is in use by \(user.owner) (bus driver \(user.driver)); unbind it there first")
       }
       if let chosen = entry.overrides[device.device], chosen != holder.driver {
         return VDPAError(

@@ -68,6 +68,44 @@ struct BusTests {
     #expect(heard == listener.events.withLock { $0 })
   }
 
+  /// An engine whose devices come and go.
+  private final class ChangingEngine: Engine, EngineDriver {
+    let name = "changing"
+    let count = Atomic<Int>(1)
+    var attributes: EngineAttributes { EngineAttributes(deviceCount: count.load(ordering: .relaxed)) }
+    func start(at address: EngineAddress) throws -> any Engine { self }
+    func open(_ request: DeviceRequest) throws -> sending any Device { try MockEngine().open(request) }
+    func stop() {}
+  }
+
+  @Test("Devices that come and go while their engine runs are told of when it is looked at again")
+  func rescan() throws {
+    let registry = try registry()
+    let driver = ChangingEngine()
+    try registry.register(driver)
+    let engine = try registry.addEngine(driver: "changing", at: EngineAddress("here"))
+    let listener = Listener()
+    registry.setDelegate(listener)
+    registry.matchRules = [MatchRule(engineDriver: "changing", busDriver: .virtio)]
+    driver.count.store(3, ordering: .relaxed)
+    try registry.rescan(engine)
+    // What was there keeps what it has: the rule came later.
+    #expect(registry.devices.map(\.driverOverride) == [nil, .virtio, .virtio])
+    #expect(listener.all == [1, 2].map { "appeared engine 0 device \($0) (changing): free, for virtio only" })
+    let kept = try registry.claim(DeviceHandle(engine: engine, device: 2), type: .net, by: .virtio, owner: "a test")
+    driver.count.store(1, ordering: .relaxed)
+    try registry.rescan(engine)
+    try registry.rescan(engine)
+    #expect(listener.all.suffix(2) == ["disappeared engine 0 device 1", "disappeared engine 0 device 2"])
+    #expect(registry.devices.map(\.handle.device) == [0])
+    #expect(throws: VDPAError.self) { try registry.removeEngine(engine) }
+    kept.release()
+    try registry.removeEngine(engine)
+    #expect(listener.all.last == "disappeared engine 0 device 0")
+    #expect(throws: VDPAError.self) { try registry.rescan(engine) }
+    try registry.rescan(.software)
+  }
+
   @Test("An engine that does not start puts nothing on the bus, and a claim that fails is no event")
   func failures() throws {
     let registry = try registry()
