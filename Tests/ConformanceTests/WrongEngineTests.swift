@@ -12,7 +12,7 @@ struct WrongEngineTests {
     var suite = ConformanceSuite(
       driver: WrongDriver(fault: fault), address: EngineAddress("here"), type: .net, software: software,
       softwareParameters: ["port": "loopback"])
-    suite.patience = .seconds(fault == nil ? 30 : 5)
+    suite.patience = .seconds(fault == nil ? 30 : 3)
     return suite.run()
   }
 
