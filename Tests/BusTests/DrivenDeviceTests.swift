@@ -55,7 +55,10 @@ struct DrivenDeviceTests {
     for _ in 0..<6 {
       traffic.want(300)
       for _ in 0..<20 { try traffic.step() }
-      try one.handOver(to: other)
+      let states = try one.handOver(to: other)
+      // Where its rings began stays what it is while they move on.
+      while try traffic.step() {}
+      #expect(other.setup?.vrings.map(\.description.state) == states.sorted { $0.index < $1.index })
       #expect(!one.isRunning && other.isRunning && other.features == Bench.features(format))
       (one, other) = (other, one)
     }
@@ -78,6 +81,19 @@ struct DrivenDeviceTests {
     #expect(one.isRunning && !other.isRunning)
     #expect(try traffic.run(100))
     for device in [one, other] { device.release() }
+    try bench.end()
+  }
+
+  @Test("Rings start where they are said to stand", arguments: kinds)
+  func positions(kind: Bench.Kind) throws {
+    let bench = try Bench()
+    let device = try bench.claim(kind, pairs: 1)
+    try device.negotiate(Bench.features(.split))
+    let guest = try device.makeGuest(bufferBytes: 0, startingAt: 7)
+    let other = VringState(index: 1, nextAvail: 9, nextUsed: 9)
+    try device.start(guest, at: [other])
+    #expect(try device.stop().sorted { $0.index < $1.index } == [guest.vrings[0].description.state, other])
+    device.release()
     try bench.end()
   }
 

@@ -158,6 +158,7 @@ struct BusTests {
     registry.matchRules = [
       MatchRule(engineDriver: "other", busDriver: "nobody"), MatchRule(address: "there", busDriver: .virtio),
       MatchRule(device: 1, busDriver: .vhostUser), MatchRule(type: .net, busDriver: "nobody"),
+      MatchRule(address: "here", device: 1, busDriver: "too late"),
     ]
     try registry.addEngine(driver: "mock", at: EngineAddress("here"))
     registry.matchRules = [MatchRule(engineDriver: "mock", address: "there", busDriver: "mine")]
