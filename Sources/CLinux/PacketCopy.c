@@ -25,17 +25,26 @@ typedef uint16_t clinux_u16 __attribute__((aligned(1), may_alias));
 
 #define MOVE(type, to, from) (*(type *)(to) = *(const type *)(from))
 
+/// Copies 33 to 64 bytes.
+ALWAYS_INLINE void copy_short(char *to, const char *from, size_t length) {
+  MOVE(clinux_v32, to, from);
+  MOVE(clinux_v32, to + length - 32, from + length - 32);
+}
+
+/// Copies 65 to 128 bytes.
+ALWAYS_INLINE void copy_middle(char *to, const char *from, size_t length) {
+  MOVE(clinux_v32, to + 32, from + 32);
+  MOVE(clinux_v32, to + length - 64, from + length - 64);
+  copy_short(to, from, length);
+}
+
 /// Copies so many bytes between places that do not overlap. What is no multiple of a register's size ends in one that
-/// overlaps the one before.
-ALWAYS_INLINE void copy(char *to, const char *from, size_t length) {
-  if (__builtin_expect(length - 33 < 96, 1)) {
-    // 33 to 128: the packets that come in numbers.
-    if (length > 64) {
-      MOVE(clinux_v32, to + 32, from + 32);
-      MOVE(clinux_v32, to + length - 64, from + length - 64);
-    }
-    MOVE(clinux_v32, to, from);
-    MOVE(clinux_v32, to + length - 32, from + length - 32);
+/// overlaps the one before. Packets of 64 bytes come in numbers: without their headers, or (has_header) with them.
+ALWAYS_INLINE void copy(char *to, const char *from, size_t length, _Bool has_header) {
+  if (__builtin_expect(length - (has_header ? 65 : 33) < (has_header ? 64 : 32), 1)) {
+    has_header ? copy_middle(to, from, length) : copy_short(to, from, length);
+  } else if (length - 33 < 96) {
+    has_header ? copy_short(to, from, length) : copy_middle(to, from, length);
   } else if (length > 128) {
     if (__builtin_expect(length >= LONG_COPY, 0)) {
       memcpy(to, from, length);
@@ -69,7 +78,7 @@ void clinux_take_packets(
   const struct clinux_packet *packet = packets, *const end = packet + count;
   if (keeps_headers) {
     char *base = (char *)arena - header_length;
-    for (; packet < end; packet++) copy(base + (size_t)packet->line * 64, packet->host, packet->length);
+    for (; packet < end; packet++) copy(base + (size_t)packet->line * 64, packet->host, packet->length, 1);
     return;
   }
   for (; packet < end; packet++) {
@@ -77,7 +86,7 @@ void clinux_take_packets(
     // Headers are up to 12 bytes long, and there is a line for them.
     *(clinux_u64 *)(to - 16) = 0;
     *(clinux_u64 *)(to - 8) = 0;
-    copy(to, (const char *)packet->host + header_length, packet->length - header_length);
+    copy(to, (const char *)packet->host + header_length, packet->length - header_length, 0);
   }
 }
 
@@ -106,7 +115,7 @@ ALWAYS_INLINE void give(const char *arena, const void *packets, size_t count, si
     char *to = packet->host;
     const size_t length = packet->length - header_length;
     write_header(to, from - header_length, header_length);
-    copy(to + header_length, from, length);
+    copy(to + header_length, from, length, 0);
   }
 }
 
@@ -119,6 +128,6 @@ void clinux_give_packets(const void *arena, const void *packets, size_t count, s
   } else {
     const struct clinux_packet *packet = packets, *const end = packet + count;
     for (; packet < end; packet++)
-      copy(packet->host, (const char *)arena + (size_t)packet->line * 64 - header_length, packet->length);
+      copy(packet->host, (const char *)arena + (size_t)packet->line * 64 - header_length, packet->length, 1);
   }
 }

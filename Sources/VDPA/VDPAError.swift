@@ -41,6 +41,10 @@ public struct VDPAError: Error, Sendable, CustomStringConvertible {
     public static let deviceFault = Code(rawValue: "deviceFault")
     /// The process or the system has no memory or no descriptor left.
     public static let noResources = Code(rawValue: "noResources")
+    /// A device could neither be stopped nor be cut off from memory: it may still use what it had.
+    public static let stuck = Code(rawValue: "stuck")
+    /// Nobody can say where a ring stands, so nobody can go on with it.
+    public static let unrecoverable = Code(rawValue: "unrecoverable")
     /// A parameter is unknown, missing or out of range.
     public static let badParameter = Code(rawValue: "badParameter")
   }

@@ -14,21 +14,25 @@ struct HandoverTests {
     /// - Parameters:
     ///   - failing: Operations of the new device that fail.
     ///   - oldFailing: Operations of the old one that fail.
+    ///   - oldHasMap: Whether that is cut off from memory by unmapping.
     init(
-      failing: Set<String> = [], oldFailing: Set<String> = [], _ change: (inout DeviceAttributes) -> Void = { _ in }
+      failing: Set<String> = [], oldFailing: Set<String> = [], oldHasMap: Bool = true,
+      _ change: (inout DeviceAttributes) -> Void = { _ in }
     ) throws {
       let registry = Registry(software: MockEngine(devices: 0))
       let journal = Journal()
-      func claim(_ name: String, _ attributes: DeviceAttributes, _ failing: Set<String>) throws -> DeviceContext {
+      func claim(
+        _ name: String, _ attributes: DeviceAttributes, _ failing: Set<String>, hasMap: Bool = true
+      ) throws -> DeviceContext {
         try registry.register(
           MockDriver(
             name: name,
-            engine: MockEngine(journal: journal, device: attributes, hasMap: true, failing: failing, name: name)))
+            engine: MockEngine(journal: journal, device: attributes, hasMap: hasMap, failing: failing, name: name)))
         let engine = try registry.addEngine(driver: name, at: EngineAddress("x"))
         return try registry.claim(DeviceHandle(engine: engine, device: 0), type: attributes.type, owner: "vm0.sock")
       }
       var attributes = MockEngine.netDevice
-      old = try claim("old", attributes, oldFailing)
+      old = try claim("old", attributes, oldFailing, hasMap: oldHasMap)
       change(&attributes)
       new = try claim("new", attributes, failing)
       memory = try pages(at: [0x1000])
@@ -63,11 +67,11 @@ struct HandoverTests {
   func moved() throws {
     let world = try World()
     let (outcome, told) = try world.handOver()
-    guard case .moved(let states) = outcome else {
+    guard case .moved(let rings) = outcome else {
       Issue.record("\(outcome)")
       return
     }
-    #expect(states == [Self.stop])
+    #expect(rings.states == [Self.stop])
     #expect(told == Self.prepared + Self.stopped + ["new: configure at 7"])
   }
 
@@ -75,11 +79,11 @@ struct HandoverTests {
   func undone() throws {
     let world = try World(failing: ["configure"])
     let (outcome, told) = try world.handOver()
-    guard case .undone(let error, let states) = outcome else {
+    guard case .undone(let error, let rings) = outcome else {
       Issue.record("\(outcome)")
       return
     }
-    #expect(states == [Self.stop] && error.description.contains("configure was refused"))
+    #expect(rings.states == [Self.stop] && error.description.contains("configure was refused"))
     #expect(
       told == Self.prepared + Self.stopped + [
         "new: configure at 7", "new: unmap 0x1000", "old: map 0x1000", "old: configure at 7",
@@ -90,11 +94,12 @@ struct HandoverTests {
   func undoneLate() throws {
     let world = try World(failing: ["configure late"])
     let (outcome, told) = try world.handOver()
-    guard case .undone(let error, let states) = outcome else {
+    guard case .undone(let error, let rings) = outcome else {
       Issue.record("\(outcome)")
       return
     }
-    #expect(states == [VringState(index: 0, nextAvail: 9, nextUsed: 9)] && error.description.contains("it fell over"))
+    #expect(
+      rings.states == [VringState(index: 0, nextAvail: 9, nextUsed: 9)] && error.description.contains("it fell over"))
     #expect(told.last == "old: configure at 9")
   }
 
@@ -102,24 +107,44 @@ struct HandoverTests {
   func bothFail() throws {
     let world = try World(failing: ["configure"], oldFailing: ["configure at 7"])
     let (outcome, _) = try world.handOver()
-    guard case .stopped(let error, let states) = outcome else {
+    guard case .stopped(let error, let rings) = outcome else {
       Issue.record("\(outcome)")
       return
     }
-    #expect(states == [Self.stop])
+    #expect(rings.states == [Self.stop])
     #expect(error.description.contains("(new)") && error.description.contains("(old)"))
   }
 
   @Test("An old device that cannot be stopped keeps the rings: nobody else is let at them")
   func stuck() throws {
-    let world = try World(oldFailing: ["close"])
+    let world = try World(oldFailing: ["close"], oldHasMap: false)
     let (outcome, told) = try world.handOver()
     guard case .stuck(let error) = outcome else {
       Issue.record("\(outcome)")
       return
     }
-    #expect(error.description.contains("close was refused"))
+    #expect(error.code == .stuck && error.description.contains("close was refused"))
     #expect(told == Self.prepared + ["old: close", "new: unmap 0x1000"])
+  }
+
+  @Test("An old device that cannot be stopped is cut off from memory first, where that can be done")
+  func fenced() throws {
+    let world = try World(oldFailing: ["close"])
+    let (outcome, told) = try world.handOver()
+    guard case .moved(let rings) = outcome else {
+      Issue.record("\(outcome)")
+      return
+    }
+    // It did not say where the ring stands, and its indices are in no memory.
+    #expect(rings.states.isEmpty && rings.lost.map(\.index) == [0])
+    #expect(told == Self.prepared + Self.stopped + ["new: configure"])
+    // Nobody is given the device before it could be closed.
+    let refusal = result { world.old.configure(world.setup, completion: $0) }
+    guard case .failure(let error) = refusal else {
+      Issue.record("\(refusal)")
+      return
+    }
+    #expect(error.code == .stuck)
   }
 
   @Test("Devices that differ in what the guest's driver can see are told apart by those fields")

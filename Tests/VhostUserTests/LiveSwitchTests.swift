@@ -137,52 +137,6 @@ struct LiveSwitchTests {
 
   // MARK: Devices that fail
 
-  /// A socket between software and a device that fails when it is told to, and a guest whose rings run.
-  private final class FailingWorld {
-    let engine = FailingEngine(isHonest: true)
-    let software: SoftwareEngine
-    let registry: Registry
-    let threads: SessionThreads
-    let socket: VhostUserSocket
-    let failing: DeviceHandle
-    let folder = TemporaryFolder()
-    let guest: FrontendGuest
-    let traffic: NumberedTraffic
-
-    init(startsWithFailing: Bool) throws {
-      software = try SoftwareEngine()
-      registry = Registry(software: software)
-      try registry.register(engine)
-      failing = DeviceHandle(engine: try registry.addEngine(driver: "failing", at: EngineAddress("x")), device: 0)
-      threads = try SessionThreads()
-      var logger = Logger(label: "test")
-      logger.logLevel = .critical
-      socket = VhostUserSocket(
-        SocketConfiguration(endpoint: .listen(path: folder.path("s")), parameters: ["port": "loopback"]),
-        registry: registry, threads: threads, logger: logger)
-      try socket.setQueueCount(1)
-      try socket.setCandidates([failing])
-      if startsWithFailing { try socket.bind(failing) }
-      try socket.start()
-      let size = LiveSwitchTests.ringSize
-      guest = try FrontendGuest(
-        features: .version1, vringCount: 2, ringSize: size,
-        bufferBytes: NumberedTraffic.bufferBytes(ringSize: size, pairs: 1))
-      traffic = try NumberedTraffic(guest)
-      let frontend = Frontend(try FrontendConnection(path: folder.path("s")))
-      try frontend.negotiate(.version1)
-      try guest.start(over: frontend)
-    }
-
-    deinit {
-      engine.hold()
-      engine.fail()
-      socket.stop()
-      threads.stop()
-      software.stop()
-    }
-  }
-
   @Test("A device that cannot be configured is undone: software goes on, and nothing is lost")
   func undone() throws {
     let world = try FailingWorld(startsWithFailing: false)

@@ -3,6 +3,7 @@ import FrontEndTestSupport
 import Glibc
 import Logging
 import MemoryTestSupport
+import SimulatorEngine
 import SystemPackage
 import Testing
 import VDPA
@@ -23,17 +24,26 @@ struct MigrationSocketTests {
     let socket: VhostUserSocket
     let guest: Guest
     private(set) var frontEnd: RawFrontEnd
+    private let features: ProtocolFeatures
     private let folder = TemporaryFolder()
 
-    init(_ format: RingLayout.Format = .split, parameters: Parameters = [:]) throws {
+    /// - Parameter isBound: Whether it is bound to a device that keeps no dirty log, with software standing by.
+    init(_ format: RingLayout.Format = .split, parameters: Parameters = [:], isBound: Bool = false) throws {
+      features = MigrationSocketTests.features.subtracting(isBound ? [.rarp, .mtu] : [])
       software = try SoftwareEngine()
+      let registry = Registry(software: software)
+      try registry.register(SimulatorDriver())
       threads = try SessionThreads()
       var logger = Logger(label: "test")
       logger.logLevel = .critical
       let path = folder.path("vm0.sock")
-      socket = VhostUserSocket(
-        SocketConfiguration(endpoint: .listen(path: path), parameters: parameters),
-        registry: Registry(software: software), threads: threads, logger: logger)
+      var configuration = SocketConfiguration(endpoint: .listen(path: path), parameters: parameters)
+      if isBound { configuration.failover = .software }
+      socket = VhostUserSocket(configuration, registry: registry, threads: threads, logger: logger)
+      if isBound {
+        let engine = try registry.addEngine(driver: "simulator", at: EngineAddress("virtual"))
+        try socket.bind(DeviceHandle(engine: engine, device: 0))
+      }
       try socket.start()
       guest = try Guest(format: format)
       frontEnd = try RawFrontEnd(path: path)
@@ -41,7 +51,7 @@ struct MigrationSocketTests {
     }
 
     private func begin() throws {
-      try frontEnd.negotiate(features: guest.features, protocolFeatures: MigrationSocketTests.features)
+      try frontEnd.negotiate(features: guest.features, protocolFeatures: features)
       guest.share(with: frontEnd)
       for ring in guest.rings { guest.start(ring, with: frontEnd) }
       frontEnd.send(.setStatus, bytes(0x0f))
@@ -85,6 +95,14 @@ struct MigrationSocketTests {
     }
   }
 
+  private func waits(_ condition: () -> Bool) -> Bool {
+    for _ in 0..<50_000 {
+      if condition() { return true }
+      usleep(100)
+    }
+    return false
+  }
+
   private static let packet = [UInt8](repeating: 7, count: 100)
 
   @Test(
@@ -121,6 +139,55 @@ struct MigrationSocketTests {
     _ = test.take()
     #expect(try world.guest.exchange(Self.packet) == Self.packet)
     #expect(test.take() == [])
+  }
+
+  @Test(
+    "A device that keeps no log is stood in for while writes are noted, and serves again afterwards",
+    arguments: RingLayout.Format.allCases)
+  func loggedElsewhere(format: RingLayout.Format) throws {
+    let world = try World(format, isBound: true)
+    let socket = world.socket
+    let binding = socket.binding
+    let test = try TestLog(upTo: Guest.guestBase + world.guest.size)
+    #expect(try world.guest.exchange(Self.packet) == Self.packet)
+    #expect(socket.status.datapath == "simulator")
+    #expect(try world.setLogBase(test) == 0)
+    for round in 1...3 {
+      #expect(try world.setLogging(true))
+      #expect(socket.status.datapath == "software" && socket.binding == binding && socket.status.isReady)
+      #expect(try world.guest.exchange(Self.packet) == Self.packet)
+      #expect(!test.take().isEmpty)
+      // Cancelled: the device serves again, from where software stands.
+      #expect(try world.setLogging(false))
+      _ = try world.frontEnd.ask(.getFeatures)
+      #expect(waits { socket.status.datapath == "simulator" } && socket.status.isReady)
+      _ = test.take()
+      #expect(try world.guest.exchange(Self.packet) == Self.packet, "round \(round)")
+      #expect(test.take() == [])
+    }
+    // The guest has gone while writes were noted: the next one has the device.
+    #expect(try world.setLogging(true))
+    try world.reconnect()
+    #expect(socket.status.datapath == "simulator" && socket.binding == binding && socket.status.failovers == 0)
+    #expect(try world.guest.exchange(Self.packet) == Self.packet)
+  }
+
+  @Test("Another device may be bound meanwhile if that keeps a log, and none else")
+  func boundElsewhere() throws {
+    let world = try World(isBound: true)
+    let (socket, own) = (world.socket, world.socket.binding)
+    let test = try TestLog(upTo: Guest.guestBase + world.guest.size)
+    #expect(try world.setLogBase(test) == 0 && world.setLogging(true))
+    try socket.unbind()
+    #expect(socket.binding == .software && socket.status.datapath == "software")
+    #expect(try world.guest.exchange(Self.packet) == Self.packet)
+    #expect(!test.take().isEmpty)
+    // The device was given back, and is refused while writes are noted.
+    let error = try #require(throws: VDPAError.self) { try socket.bind(own) }
+    #expect(error.description.contains("LOG_SHMFD"))
+    #expect(try world.setLogging(false))
+    try socket.bind(own)
+    #expect(try world.guest.exchange(Self.packet) == Self.packet)
   }
 
   @Test("SET_LOG_FD is told of what is noted, and a descriptor of another kind is refused")

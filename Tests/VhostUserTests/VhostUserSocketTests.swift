@@ -12,45 +12,11 @@ import Virtio
 /// The socket as an application sees it: what can be set before it starts, what it says when something is wrong, what it
 /// tells while it runs.
 struct VhostUserSocketTests {
-  /// Both engines and the threads of a test, ended with it.
-  private final class World {
-    let registry: Registry
-    let engine: EngineHandle
-    let threads: SessionThreads
-    let software: SoftwareEngine
-    let folder = TemporaryFolder()
-
-    init(_ parameters: Parameters = ["devices": "2", "queues": "2"]) throws {
-      software = try SoftwareEngine()
-      registry = Registry(software: software)
-      try registry.register(SimulatorDriver())
-      engine = try registry.addEngine(driver: "simulator", at: EngineAddress("virtual", parameters: parameters))
-      threads = try SessionThreads()
-    }
-
-    deinit {
-      threads.stop()
-      try? registry.removeEngine(engine)
-      software.stop()
-    }
-
-    func socket(_ name: String = "vm0.sock", type: DeviceType = .net, _ parameters: Parameters = [:]) -> VhostUserSocket
-    {
-      var logger = Logger(label: "test")
-      logger.logLevel = .critical
-      return VhostUserSocket(
-        SocketConfiguration(endpoint: .listen(path: folder.path(name)), type: type, parameters: parameters),
-        registry: registry, threads: threads, logger: logger)
-    }
-
-    func device(_ number: Int) -> DeviceHandle { DeviceHandle(engine: engine, device: number) }
-  }
-
   // MARK: Before the start
 
   @Test("A socket offers what its device has until it is told otherwise, bit by bit")
   func features() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     let all = try socket.features
     #expect(all.isSuperset(of: [.version1, .netMergeableBuffers]))
@@ -75,7 +41,7 @@ struct VhostUserSocketTests {
 
   @Test("The front-end is offered what was set, and nothing else")
   func offered() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     try socket.setQueueCount(3)
     try socket.setFeatures([.version1, .netMultiqueue])
@@ -91,7 +57,7 @@ struct VhostUserSocketTests {
 
   @Test("A guest's IOMMU is offered only with a back-channel and REPLY_ACK, for QEMU refuses anything else")
   func accessPlatform() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     for (protocolFeatures, isOffered) in [
       ([.replyAck, .backendRequests], true), ([.replyAck], false), ([.backendRequests], false),
     ] as [(ProtocolFeatures, Bool)] {
@@ -106,7 +72,7 @@ struct VhostUserSocketTests {
 
   @Test("Asking for what the device lacks names the bits, the device and the socket, and changes nothing")
   func lacking() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     let (features, protocolFeatures) = (try socket.features, try socket.protocolFeatures)
     let ring = try #require(throws: VhostUserError.self) { try socket.enableFeatures([.orderPlatform]) }
@@ -128,7 +94,7 @@ struct VhostUserSocketTests {
 
   @Test("Queues: software makes as many as are wanted, another device has what it has")
   func queues() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     #expect(try socket.queueCount == 1)
     try socket.setQueueCount(128)
@@ -154,7 +120,7 @@ struct VhostUserSocketTests {
 
   @Test("A binding claims its device: another socket cannot have it until it is given back")
   func bindings() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let (one, two) = (world.socket("one"), world.socket("two"))
     #expect(one.binding == .software && one.status.datapath == "software")
     try one.bind(world.device(0))
@@ -181,7 +147,7 @@ struct VhostUserSocketTests {
 
   @Test("A handle of an engine that was removed is an error, never another engine")
   func stale() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     let old = world.device(0)
     try world.registry.removeEngine(world.engine)
@@ -196,7 +162,7 @@ struct VhostUserSocketTests {
 
   @Test("A type or a setting that no device takes is an error at the first look")
   func impossible() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     #expect(throws: VDPAError.self) { try world.socket(type: .block).features }
     #expect(throws: VDPAError.self) { try world.socket(type: .block).start() }
     #expect(throws: VDPAError.self) { try world.socket("x", ["port": "tap"]).start() }
@@ -210,7 +176,7 @@ struct VhostUserSocketTests {
 
   @Test("A block device's file is its own, also while the number of its queues is changed, until the socket goes")
   func file() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let path = world.folder.path("disk.img")
     try Data(count: 4096).write(to: URL(fileURLWithPath: path))
     var socket: VhostUserSocket? = world.socket(type: .block, ["blk-file": path])
@@ -232,7 +198,7 @@ struct VhostUserSocketTests {
 
   @Test("What was restricted for one device is checked against the next")
   func rebound() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     try socket.setFeatures([.version1, .netGuestAnnounce])
     try socket.bind(world.device(0))
@@ -248,7 +214,7 @@ struct VhostUserSocketTests {
 
   @Test("Nothing but who serves can be set while it runs; everything again after it was stopped, and it starts again")
   func running() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     try socket.bind(world.device(0))
     for _ in 0..<20 {
@@ -274,7 +240,7 @@ struct VhostUserSocketTests {
 
   @Test("A path that cannot be listened on is an error with the socket's name, and the device is still the socket's")
   func badPath() throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let (one, two) = (world.socket(), world.socket())
     try one.start()
     let error = try #require(throws: VhostUserError.self) { try two.start() }
@@ -287,7 +253,7 @@ struct VhostUserSocketTests {
 
   @Test("At each stage it says what is missing", arguments: [false, true])
   func stages(isBound: Bool) async throws {
-    let world = try World()
+    let world = try TwoEngineWorld()
     let socket = world.socket()
     if isBound { try socket.bind(world.device(0)) }
     try socket.setQueueCount(1)
@@ -325,106 +291,5 @@ struct VhostUserSocketTests {
     try await waits { socket.status.notReadyReason == "no front-end is connected" }
     socket.stop()
     #expect(socket.status.notReadyReason == "the socket is not started")
-  }
-
-  // MARK: Events
-
-  /// An event without what it carries.
-  private static func name(_ event: SocketEvent) -> String {
-    switch event {
-    case .connected: "connected"
-    case .connectionRefused: "connectionRefused"
-    case .refused: "refused"
-    case .featuresNegotiated: "features"
-    case .memoryChanged(let regions): "memory \(regions)"
-    case .vring(let index, let isStarted, let isEnabled): "vring \(index) \(isStarted) \(isEnabled)"
-    case .ready: "ready"
-    case .notReady: "notReady"
-    case .vringBroken(let index, _): "broken \(index)"
-    case .requestsFail(let index, _): "requests fail \(index)"
-    case .switched(let old, let new): "switched from \(old) to \(new)"
-    case .deviceFailed: "failed"
-    case .disconnected: "disconnected"
-    }
-  }
-
-  /// What is told. A device that cannot stop single rings is closed with the first one, another with the last.
-  private static func life(closesWithFirst: Bool) -> [String] {
-    [
-      "connected", "features", "memory 1", "vring 0 true false", "vring 0 true true", "vring 1 true false",
-      "vring 1 true true", "ready", "broken 1", "refused",
-    ] + (closesWithFirst ? ["notReady", "vring 1 false true"] : ["vring 1 false true", "notReady"])
-      + ["vring 0 false true", "disconnected"]
-  }
-
-  private final class Recorder: VhostUserSocketDelegate {
-    let names = Mutex<[String]>([])
-    func socket(_ socket: VhostUserSocket, event: SocketEvent) {
-      // Not under a lock: the socket may be asked.
-      _ = (socket.status, socket.statistics, socket.binding)
-      names.withLock { $0.append(VhostUserSocketTests.name(event)) }
-    }
-  }
-
-  @Test("A whole life is told in order, to a delegate and to every sequence", arguments: [false, true])
-  func events(isBound: Bool) async throws {
-    let world = try World()
-    let socket = world.socket()
-    if isBound { try socket.bind(world.device(0)) }
-    try socket.setQueueCount(1)
-    let recorder = Recorder()
-    socket.setDelegate(recorder)
-    let streams = [socket.eventStream, socket.eventStream]
-    try socket.start()
-
-    let guest = try Guest()
-    let frontEnd = try RawFrontEnd(path: socket.status.path)
-    try guest.run(with: frontEnd)
-    #expect(try guest.exchange([1]) == [1])
-    // A packet is looked for only when there is a buffer to give it back in.
-    try guest.postEmpty(guest.rings[0])
-    guest.rings[1].corrupt()
-    EventFD.signal(guest.rings[1].kick)
-    try await waits { recorder.names.withLock { $0.contains("broken 1") } }
-    #expect(try !frontEnd.tell(.setVringNum, VringStatePayload(index: 9, number: 64).encoded))
-    _ = try frontEnd.stop(1)
-    _ = try frontEnd.stop(0)
-    frontEnd.hangUp()
-    try await waits { recorder.names.withLock { $0.contains("disconnected") } }
-
-    let told = recorder.names.withLock { $0 }
-    #expect(told == Self.life(closesWithFirst: isBound), "\(told)")
-    for stream in streams {
-      var names: [String] = []
-      for await event in stream {
-        names.append(Self.name(event))
-        if case .disconnected = event { break }
-      }
-      #expect(names == told)
-    }
-    socket.setDelegate(nil)
-    _ = try RawFrontEnd(path: socket.status.path)
-    socket.stop()
-    #expect(recorder.names.withLock { $0 } == told)
-  }
-
-  @Test("A second front-end is turned away, and that is told")
-  func second() async throws {
-    let world = try World()
-    let socket = world.socket()
-    let stream = socket.eventStream
-    try socket.start()
-    let first = try RawFrontEnd(path: socket.status.path)
-    _ = try first.ask(.getFeatures)
-    let second = try RawFrontEnd(path: socket.status.path)
-    #expect(try second.isClosed())
-    _ = try first.ask(.getFeatures)
-    for await event in stream {
-      guard case .connectionRefused(let error) = event else { continue }
-      #expect(error.socket == "vm0.sock" && error.description.contains("connected already"))
-      break
-    }
-    socket.stop()
-    #expect(try first.isClosed())
   }
 }

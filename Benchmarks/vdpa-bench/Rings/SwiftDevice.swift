@@ -2,7 +2,9 @@ import Virtio
 
 /// The device side of a ring, in Swift: the code that datapaths run.
 struct SwiftDevice {
+  /// Keeps what the view and the ring point to.
   private let memory: GuestMemory
+  private let view: MemoryView
   private let direction: RingCase.Direction
   private let isMergeable: Bool
   private var ring: DeviceRing
@@ -11,6 +13,7 @@ struct SwiftDevice {
   /// Serves the first ring.
   init(_ ground: RingGround) throws {
     memory = ground.memory
+    view = memory.addressMap.view
     let (ringCase, ringMemory) = (ground.rings[0].ringCase, ground.rings[0].ringMemory)
     burst = ringCase.isPooled ? PacketBurst(try PacketPool(count: 4096)) : PacketBurst()
     direction = ringCase.direction
@@ -31,13 +34,13 @@ struct SwiftDevice {
     case .dequeue:
       burst.clear()
       let taken = ring.dequeueBurst(
-        into: burst, limit: PacketBurst.capacity, memory: memory.addressMap.view, headerLength: RingCase.headerLength)
+        into: burst, limit: PacketBurst.capacity, memory: view, headerLength: RingCase.headerLength)
       ring.complete(burst, first: 0, count: taken)
       return taken
     case .enqueue:
       burst.rearm()
       return ring.enqueueBurst(
-        from: burst, first: 0, memory: memory.addressMap.view, headerLength: RingCase.headerLength,
+        from: burst, first: 0, memory: view, headerLength: RingCase.headerLength,
         mergeable: isMergeable)
     }
   }

@@ -65,12 +65,13 @@ final class SessionRun {
     session = Session(
       name: "vm0", connection: Connection(other, on: loop), device: context, offer: offer,
       log: LimitedLogger(Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }, prefix: "vm0"),
-      onEvent: { event in
-        if case .refused(let error) = event {
-          Oracle.require(!error.description.isEmpty, "a refusal without a reason")
-        }
-      },
-      onChange: {}, onEnd: { _ in end.signal() })
+      handlers: SessionHandlers(
+        event: { event in
+          if case .refused(let error) = event {
+            Oracle.require(!error.description.isEmpty, "a refusal without a reason")
+          }
+        },
+        change: {}, end: { _ in end.signal() }))
     loop.run { [session] in session.start() }
     settle()
   }

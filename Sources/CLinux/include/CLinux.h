@@ -233,7 +233,8 @@ static inline uint64_t clinux_cycles(void) {
 // by the compiler.
 
 static inline uint8_t clinux_load_u8(const void *p) { return __atomic_load_n((const uint8_t *)p, __ATOMIC_RELAXED); }
-static inline uint16_t clinux_load_u16(const void *p) { return __atomic_load_n((const uint16_t *)p, __ATOMIC_RELAXED); }
+/// Volatile, which says the same: a relaxed atomic load of 16 bits takes a second instruction to make a register of them.
+static inline uint16_t clinux_load_u16(const void *p) { return *(const volatile uint16_t *)p; }
 static inline uint32_t clinux_load_u32(const void *p) { return __atomic_load_n((const uint32_t *)p, __ATOMIC_RELAXED); }
 static inline uint64_t clinux_load_u64(const void *p) { return __atomic_load_n((const uint64_t *)p, __ATOMIC_RELAXED); }
 static inline uint64_t clinux_load_acquire_u64(const void *p) {
@@ -249,6 +250,8 @@ static inline void clinux_store_u8(void *p, uint8_t v) { __atomic_store_n((uint8
 static inline void clinux_store_u16(void *p, uint16_t v) { __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELAXED); }
 static inline void clinux_store_u32(void *p, uint32_t v) { __atomic_store_n((uint32_t *)p, v, __ATOMIC_RELAXED); }
 static inline void clinux_store_u64(void *p, uint64_t v) { __atomic_store_n((uint64_t *)p, v, __ATOMIC_RELAXED); }
+/// Stores where an address is a multiple of 4 only, maybe in two steps.
+static inline void clinux_put_u64(void *p, uint64_t v) { __builtin_memcpy(p, &v, sizeof v); }
 static inline void clinux_store_release_u16(void *p, uint16_t v) {
   __atomic_store_n((uint16_t *)p, v, __ATOMIC_RELEASE);
 }

@@ -78,7 +78,7 @@ struct NetVring {
   /// Takes packets from the guest into a burst, behind those that are there. They are to be completed.
   private mutating func fetch(into burst: PacketBurst, limit: Int) -> Int {
     base.ring.dequeueBurst(
-      into: burst, limit: limit, memory: base.memory.addressMap.view, headerLength: headerLength,
+      into: burst, limit: limit, memory: base.view, headerLength: headerLength,
       // Without offloads nothing is asked for, whatever a driver has left there.
       keepsHeaders: hasOffloads)
   }
@@ -172,7 +172,7 @@ struct NetVring {
       burst.clearHeaders(length: headerLength)
     }
     let count = base.ring.enqueueBurst(
-      from: burst, first: 0, memory: base.memory.addressMap.view, headerLength: headerLength, mergeable: isMergeable)
+      from: burst, first: 0, memory: base.view, headerLength: headerLength, mergeable: isMergeable)
     counters.add(burst.tallyGiven(count: count))
     if base.ring.nextUsed != before { base.notify() }
     return count

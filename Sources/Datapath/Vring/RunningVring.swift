@@ -9,7 +9,10 @@ struct RunningVring {
   private let addresses: (descriptor: UInt64, avail: UInt64, used: UInt64)
   var ring: DeviceRing
   /// Keeps what `ring` points to alive.
-  private(set) var memory: GuestMemory
+  private(set) var memory: GuestMemory { didSet { view = memory.addressMap.view } }
+  /// Of that memory. Asking the map for it in each burst would count references to the map, and each count waits until all
+  /// that was written before is in the cache.
+  private(set) var view: MemoryView
   var kick: OwnedFD?
   var call: OwnedFD?
   var isEnabled: Bool
@@ -38,6 +41,7 @@ struct RunningVring {
       nextAvail: description.state.nextAvail, nextUsed: description.state.nextUsed)
     if let inflight = description.inflight { try ring.resume(with: inflight) }
     self.memory = memory
+    view = memory.addressMap.view
     kick = description.kick
     call = description.call
     isEnabled = vring.isEnabled
@@ -99,7 +103,7 @@ struct RunningVring {
       case .split: addresses.avail + 2
       case .packed: addresses.descriptor + UInt64(ring.nextAvail & 0x7fff) * 16 + 14
       }
-    var view = memory.addressMap.view
+    var view = view
     // The ring's parts are aligned and inside of mappings that `memory` holds, or there would be no ring.
     guard let place = unsafe view.contiguous(at: address, length: 2, for: .read) else { return nil }
     let word = unsafe QuietLook.Word(at: place)

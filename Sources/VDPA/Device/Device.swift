@@ -26,9 +26,11 @@ public protocol Device: AnyObject {
   ///
   /// When this returns, the device no longer reads or writes guest memory and no longer notifies the guest.
   ///
-  /// - Returns: Where each ring that ``configure(_:)`` or ``setVring(_:enabled:)`` had started stands, in any order.
-  /// - Throws: Any error, when the device could not be stopped: it may then still use guest memory, which stays mapped,
-  ///   and is asked again before it is used for anything else.
+  /// - Returns: Where each ring that ``configure(_:)`` or ``setVring(_:enabled:)`` had started stands, in any order. Without
+  ///   those of which the device can no longer say it: the framework then looks in guest memory (``RingRecovery``).
+  /// - Throws: Any error, when the device could not be stopped: it may then still use guest memory. It is fenced
+  ///   (``Fencing``, ``DMATranslation``) or, if that cannot be, its memory stays mapped; and it is asked again before it
+  ///   is used for anything else.
   func close() throws -> [VringState]
 
   /// A vring was enabled or disabled, started late, got new kick or call descriptors, or its device area is to be noted in

@@ -26,13 +26,17 @@ public struct DeviceCapabilities {
   /// The device has objects that others may share.
   public var sharedObjects: (any SharedObjects)?
 
+  /// The device can be cut off from memory although it does not answer.
+  public var fencing: (any Fencing)?
+
   /// Capabilities; none unless given.
   public init(
     vringControl: (any VringControl)? = nil, dmaTranslation: (any DMATranslation)? = nil,
     configuration: (any ConfigurationSpace)? = nil, statistics: (any DeviceStatistics)? = nil,
     dirtyTracking: (any DirtyTracking)? = nil, announcement: (any GuestAnnouncement)? = nil,
     mtuControl: (any MTUControl)? = nil, notifyArea: (any NotifyArea)? = nil, stateTransfer: (any StateTransfer)? = nil,
-    postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil
+    postcopy: (any PostcopyServing)? = nil, sharedObjects: (any SharedObjects)? = nil,
+    fencing: (any Fencing)? = nil
   ) {
     self.vringControl = vringControl
     self.dmaTranslation = dmaTranslation
@@ -45,5 +49,6 @@ public struct DeviceCapabilities {
     self.stateTransfer = stateTransfer
     self.postcopy = postcopy
     self.sharedObjects = sharedObjects
+    self.fencing = fencing
   }
 }

@@ -12,6 +12,8 @@ public struct Handover: Sendable {
   public var observer: any DeviceObserver
   /// Where writes to guest memory are noted; nil for nowhere.
   public var log: DirtyLog?
+  /// Whether it is known to be the same device to the guest. One that has failed cannot be asked any more.
+  public var isCompared = false
   /// The device that serves.
   public let old: DeviceContext
   /// The device that is to serve.
@@ -20,13 +22,13 @@ public struct Handover: Sendable {
   /// How it has ended.
   public enum Outcome: Sendable {
     /// The new device serves, from the positions where the old one has stopped.
-    case moved([VringState])
+    case moved(StoppedRings)
     /// The new device cannot take over. The old one was not stopped.
     case refused(VDPAError)
     /// The new device has failed, and the old one goes on.
-    case undone(VDPAError, [VringState])
+    case undone(VDPAError, StoppedRings)
     /// The new device has failed, and so has the old one when it was to go on: nobody serves. The rings stand there.
-    case stopped(VDPAError, [VringState])
+    case stopped(VDPAError, StoppedRings)
     /// A device could not be stopped: it may still use guest memory, and nobody else may serve the rings.
     case stuck(VDPAError)
   }
@@ -82,12 +84,23 @@ public struct Handover: Sendable {
       return completion(
         .failure(VDPAError(.notOffered, "\(name(new)) keeps no dirty log, and the guest is being migrated")))
     }
+    if isCompared { return completion(.success(())) }
+    Handover.compare(old, new, features: setup.features, completion)
+  }
+
+  /// Whether a guest's driver that has accepted these features sees the same device in both, which are of one type.
+  ///
+  /// - Parameter completion: Called once; an error, ``VDPAError`` `notOffered`, names the fields that differ.
+  public static func compare(
+    _ old: DeviceContext, _ new: DeviceContext, features: Features,
+    _ completion: @escaping @Sendable (Result<Void, VDPAError>) -> Void
+  ) {
     old.readConfiguration { before in
       new.readConfiguration { after in
         completion(
           Result { () throws(VDPAError) in
             let differences = VisibleField.differences(
-              try before.get(), try after.get(), of: one, features: setup.features)
+              try before.get(), try after.get(), of: old.attributes.type, features: features)
             guard differences.isEmpty else {
               throw VDPAError(
                 .notOffered,
@@ -106,7 +119,7 @@ public struct Handover: Sendable {
         .refused(
           VDPAError(.notOffered, "\(name(new)) serves rings from their beginning only, and the guest's have moved on")))
     }
-    new.prepare(newSetup(at: [])) { prepared in
+    new.prepare(newSetup()) { prepared in
       if case .failure(let error) = prepared { return completion(.refused(error)) }
       tellNew { told in
         guard case .failure(let error) = told else { return stop(completion) }
@@ -140,27 +153,29 @@ public struct Handover: Sendable {
   private func stop(_ completion: @escaping @Sendable (Outcome) -> Void) {
     old.close { closed in
       switch closed {
-      case .success(let states): start(states, completion)
+      case .success(let states):
+        start(
+          StoppedRings(of: setup, said: states, completesInOrder: old.attributes.completesInOrder), completion)
       case .failure(let error): abandon { _ in completion(.stuck(error)) }
       }
     }
   }
 
-  private func start(_ states: [VringState], _ completion: @escaping @Sendable (Outcome) -> Void) {
-    new.configure(newSetup(at: states)) { configured in
+  private func start(_ rings: StoppedRings, _ completion: @escaping @Sendable (Outcome) -> Void) {
+    new.configure(newSetup(at: rings)) { configured in
       switch configured {
-      case .success: completion(.moved(states))
+      case .success: completion(.moved(rings))
       case .failure(let error):
-        let states = states.updated(by: error.states)
+        let rings = rings.updated(by: error.states)
         abandon { released in
           // One that cannot be closed may still write; nobody is let at the rings beside it.
           if case .failure(let second) = released { return completion(.stuck(second)) }
-          old.configure(setup.at(states)) { restored in
+          old.configure(setup.at(rings)) { restored in
             switch restored {
-            case .success: completion(.undone(error, states))
+            case .success: completion(.undone(error, rings))
             case .failure(let second):
               completion(
-                .stopped(VDPAError(.operationFailed, "\(error); and the device before: \(second)"), states))
+                .stopped(VDPAError(.operationFailed, "\(error); and the device before: \(second)"), rings))
             }
           }
         }
@@ -168,20 +183,14 @@ public struct Handover: Sendable {
     }
   }
 
-  private func newSetup(at states: [VringState]) -> DeviceSetup {
-    var moved = setup.at(states)
+  private func newSetup(at rings: StoppedRings? = nil) -> DeviceSetup {
+    var moved = rings.map(setup.at) ?? setup
     moved.observer = observer
     return moved
   }
 
-  private func name(_ device: DeviceContext) -> String { "\(device.handle) (\(device.driver))" }
-}
-
-extension [VringState] {
-  /// The same, but for rings that stand elsewhere by now.
-  fileprivate func updated(by newer: [VringState]) -> [VringState] {
-    filter { state in !newer.contains { $0.index == state.index } } + newer
-  }
+  private static func name(_ device: DeviceContext) -> String { "\(device.handle) (\(device.driver))" }
+  private func name(_ device: DeviceContext) -> String { Handover.name(device) }
 }
 
 extension DeviceSetup {

@@ -59,21 +59,41 @@ extension DeviceContext {
 
     func checkNotStuck() throws(VDPAError) {
       guard !isStuck else {
-        throw VDPAError(
-          .operationFailed, "it could not be closed before and may still use the memory that it had then")
+        throw VDPAError(.stuck, "it could not be closed before and may still use the memory that it had then")
       }
     }
 
-    /// Closes the device, if it is configured, and unmaps guest memory. If that fails, the memory is kept.
+    /// Closes the device, if it is configured, and unmaps guest memory. One that cannot be closed is fenced, and stays stuck. If
+    /// that fails too, the memory is kept.
+    ///
+    /// - Returns: Where its rings stand, as far as it can say.
     mutating func close() throws -> [VringState] {
-      guard !memory.isEmpty else { return [] }
+      guard !memory.isEmpty || isStuck else { return [] }
       let mayRun = isConfigured || isStuck
       isStuck = true
-      let states = mayRun ? try device.close() : []
+      let states: [VringState]
+      do {
+        states = mayRun ? try device.close() : []
+      } catch {
+        guard !memory.isEmpty, fence() else { throw VDPAError(.stuck, "\(error)") }
+        return []
+      }
       isConfigured = false
       try forget()
       isStuck = false
       return states
+    }
+
+    /// Whether the device cannot reach guest memory any more, whatever it does.
+    private mutating func fence() -> Bool {
+      guard capabilities.dmaTranslation != nil || capabilities.fencing != nil else { return false }
+      do {
+        try capabilities.fencing?.fence()
+        try forget()
+        return true
+      } catch {
+        return false
+      }
     }
 
     mutating func setVring(_ vring: DeviceSetup.Vring) throws {

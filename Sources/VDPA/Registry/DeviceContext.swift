@@ -148,7 +148,8 @@ public final class DeviceContext: Sendable {
             return try body(&current)
           })
       } catch {
-        var failure = VDPAError(.operationFailed, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)")
+        let code = (error as? VDPAError)?.code == .stuck ? VDPAError.Code.stuck : .operationFailed
+        var failure = VDPAError(code, "\(owner): \(handle) (\(driver)) failed in \(name): \(error)")
         failure.states = (error as? PartialStart)?.states ?? []
         result = .failure(failure)
       }

@@ -43,29 +43,8 @@ extension Session {
         log.debug("features accepted: \(features.describe(for: protocolState.offer.type))")
         emit(.featuresNegotiated(features, protocolState.protocolFeatures))
         changeLog(before, .success, done)
-      } else {
-        state.value.protocolState = before
-        done(outcome(result))
-      }
-    }
-  }
-
-  /// Has the device note its writes where the state says now, before the message is answered.
-  private func changeLog(
-    _ before: SessionState, _ success: Outcome, _ done: @escaping @Sendable (Outcome) -> Void
-  ) {
-    let log = state.value.protocolState.activeLog
-    guard log !== before.activeLog else { return done(success) }
-    run {
-      device.setLog(log, completion: $0)
-    } then: { [self] result in
-      switch result {
-      case .success:
-        self.log.info(log == nil ? "writes to guest memory are no longer logged" : "writes to guest memory are logged")
-        done(success)
-      case .failure:
-        state.value.protocolState = before
-        done(outcome(result))
+      } else if case .failure(let error) = result {
+        operationFailed(error, before: before, done)
       }
     }
   }
@@ -82,7 +61,13 @@ extension Session {
         findRings { done(answer.map { .payload($0, descriptors: []) } ?? .success) }
       case .failure(let error):
         // The device uses neither the old nor the new memory any more once it is closed.
-        closeDevice(because: error) { _ in done(self.outcome(.failure(error))) }
+        let goesOn = handlers.hasStandby()
+        closeDevice(because: error) { [self] _ in
+          guard goesOn else { return done(outcome(.failure(error))) }
+          state.value.protocolState.take(memory)
+          emit(.memoryChanged(regions: memory.regions.count))
+          findRings { done(answer.map { .payload($0, descriptors: []) } ?? .success) }
+        }
       }
     }
   }
@@ -104,9 +89,9 @@ extension Session {
         watchInbandCalls()
         if !before.vrings[index].isStarted { offerDoorbells(of: index) }
         emit(event)
-      case .failure: state.value.protocolState = before
+        done(.success)
+      case .failure(let error): operationFailed(error, before: before, done)
       }
-      done(outcome(result))
     }
   }
 
@@ -152,13 +137,17 @@ extension Session {
   func closeDevice(because failure: VDPAError?, then: @escaping @Sendable (Bool) -> Void) {
     if let failure { deviceFailed(failure) }
     withdrawDoorbells()
+    let setup =
+      state.value.isConfigured ? state.value.protocolState.setup(observer: SessionObserver(self, device)) : nil
+    let isInOrder = device.attributes.completesInOrder
     run {
       device.close(completion: $0)
     } then: { [self] result in
       state.value.isConfigured = false
       switch result {
-      case .success(let positions):
-        takePositions(positions)
+      case .success(let states):
+        take(
+          setup.map { StoppedRings(of: $0, said: states, completesInOrder: isInOrder) } ?? StoppedRings(states: states))
         emit(.notReady(reason: state.value.failure ?? "a vring was stopped"))
         then(true)
       case .failure(let error):

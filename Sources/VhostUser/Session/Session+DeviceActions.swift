@@ -31,10 +31,12 @@ extension Session {
 
   /// The guest has arrived here: the device is told, and tells its network.
   func announce(_ address: MACAddress, _ done: @escaping @Sendable (Outcome) -> Void) {
+    let before = state.value.protocolState
     run {
       device.migrationDone(completion: $0)
     } then: { [self] result in
-      guard case .success = result, device.canAnnounce else { return done(outcome(result)) }
+      if case .failure(let error) = result { return operationFailed(error, before: before, done) }
+      guard device.canAnnounce else { return done(.success) }
       log.info("the guest has arrived; announcing \(address)")
       finish(done) { device.announce(address, completion: $0) }
     }

@@ -32,7 +32,17 @@ extension Session {
     // A connection that is about to end may do so because a device cannot be stopped.
     guard !state.value.switches.isEmpty, !connection.isClosed else { return false }
     let wanted = state.value.switches.removeFirst()
-    if let refusal = hindrance ?? refusal(of: wanted.device) {
+    guard wanted.replaced == nil || wanted.replaced === device else {
+      wanted.done(.superseded)
+      return beginSwitch()
+    }
+    begin(wanted)
+    return state.value.isBusy || beginSwitch()
+  }
+
+  /// Begins a hand-over, with no operation under way.
+  func begin(_ wanted: DeviceSwitch) {
+    if let refusal = hindrance ?? refusal(of: wanted) {
       refuse(wanted, refusal)
     } else if state.value.isConfigured {
       handOver(wanted)
@@ -41,12 +51,12 @@ extension Session {
     } else {
       replace(wanted)
     }
-    return state.value.isBusy || beginSwitch()
   }
 
   /// Nobody serves the rings yet, or nobody any more: the new device is prepared to go on.
   private func exchange(_ wanted: DeviceSwitch) {
-    let preparation = handover(to: wanted.device)
+    var preparation = handover(to: wanted.device)
+    preparation.isCompared = wanted.replaced != nil
     run {
       preparation.prepareIdle(completion: $0)
     } then: { [self] result in
@@ -59,8 +69,8 @@ extension Session {
 
   private func replace(_ wanted: DeviceSwitch) {
     state.value.failure = nil
-    take(wanted.device)
-    wanted.done(.switched)
+    take(wanted)
+    state.value.isToBeAnnounced = state.value.wasReady
     configureIfReady()
     onChange()
   }
@@ -80,7 +90,8 @@ extension Session {
   }
 
   /// Why a device cannot serve what this connection has agreed upon; nil when it can, as far as is known before it is asked.
-  private func refusal(of new: DeviceContext) -> VDPAError? {
+  private func refusal(of wanted: DeviceSwitch) -> VDPAError? {
+    let new = wanted.device
     let protocolState = state.value.protocolState
     let offered = SessionOffer.attributes(of: new)
     func lack(_ what: String) -> VDPAError {
@@ -92,7 +103,9 @@ extension Session {
     if !missing.isEmpty { return lack(missing.describe(for: protocolState.offer.type)) }
     let promised =
       protocolState.protocolFeatures.isEmpty ? protocolState.offer.protocolFeatures : protocolState.protocolFeatures
-    let needed = promised.intersection(SessionOffer.deviceProtocolFeatures)
+    var needed = promised.intersection(SessionOffer.deviceProtocolFeatures)
+    // Software may do that in its place.
+    if wanted.canBorrow && protocolState.activeLog == nil { needed.remove(.logSharedMemory) }
     // A doorbell that is not there is not offered to anybody.
     let missingProtocol = needed.subtracting(offered.protocolFeatures).subtracting(.hostNotifier)
     if !missingProtocol.isEmpty { return lack(missingProtocol.description) }
@@ -113,11 +126,15 @@ extension Session {
     wanted.done(.failed(error))
   }
 
-  private func take(_ device: DeviceContext) {
-    state.value.protocolState.restrict(to: SessionOffer.attributes(of: device))
-    let old = state.value.device
+  private func take(_ wanted: DeviceSwitch) {
+    let (old, device) = (state.value.device, wanted.device)
+    var attributes = SessionOffer.attributes(of: device)
+    if wanted.canBorrow { attributes.protocolFeatures.insert(.logSharedMemory) }
+    state.value.protocolState.restrict(to: attributes)
     state.value.device = device
     state.value.misses = TranslationMisses()
+    // First, so that who hears of it finds it so.
+    wanted.done(.switched)
     log.info("switched from \(old.handle) (\(old.driver)) to \(device.handle) (\(device.driver))")
     emit(.switched(from: old.handle, to: device.handle))
   }
@@ -135,24 +152,23 @@ extension Session {
       let reports = state.value.earlyReports
       (state.value.successor, state.value.earlyReports) = (nil, [])
       switch outcome {
-      case .moved(let positions):
-        takePositions(positions)
+      case .moved(let rings):
+        take(rings)
         // What the old one may have reported last.
         state.value.failure = nil
-        take(new)
-        wanted.done(.switched)
+        take(wanted)
         for report in reports { take(report) }
         offerDoorbells()
         announceGuest()
       case .refused(let error):
         offerDoorbells()
         refuse(wanted, error)
-      case .undone(let error, let positions):
-        takePositions(positions)
+      case .undone(let error, let rings):
+        take(rings)
         offerDoorbells()
         refuse(wanted, error)
-      case .stopped(let error, let positions):
-        takePositions(positions)
+      case .stopped(let error, let rings):
+        take(rings)
         state.value.isConfigured = false
         deviceFailed(error)
         emit(.notReady(reason: error.description))
@@ -169,7 +185,8 @@ extension Session {
   }
 
   /// Tells the network of the new device where the guest is to be found now, if its address is known.
-  private func announceGuest() {
+  func announceGuest() {
+    state.value.isToBeAnnounced = false
     let features = state.value.protocolState.deviceFeatures
     guard state.value.protocolState.offer.type == .net, features.contains(.netMAC), device.canAnnounce,
       state.value.isConfigured, !state.value.isBusy, state.value.end == nil

@@ -6,11 +6,6 @@ import Virtio
 /// Lives on an event loop. While the device is busy with an operation no further message is read, so messages are served
 /// strictly one after the other whatever thread the device runs on.
 final class Session: Sendable {
-  /// What a session tells whoever made it, on the loop's thread.
-  typealias EventHandler = @Sendable (SocketEvent) -> Void
-  /// Called once, on the loop's thread, when the connection has ended and the device is closed.
-  typealias EndHandler = @Sendable (VhostUserError) -> Void
-
   struct State {
     var protocolState: SessionState
     /// What serves the rings, or will.
@@ -46,6 +41,8 @@ final class Session: Sendable {
     var transfer: StatePipe?
     /// Whether the device has served the rings at any time.
     var wasReady = false
+    /// Whether the guest's address is to be announced as soon as the device serves the rings.
+    var isToBeAnnounced = false
   }
 
   let name: String
@@ -53,23 +50,18 @@ final class Session: Sendable {
   let loop: EventLoop
   let log: LimitedLogger
   let state: LoopBound<State>
-  private let onEvent: EventHandler
-  let onChange: @Sendable () -> Void
-  private let onEnd: EndHandler
+  let handlers: SessionHandlers
 
   /// A session over a connection that has not been started.
   ///
   /// - Parameter log: The socket's: a front-end that comes again and again has one budget.
-  /// - Parameter onChange: Called after each message: what it lacks may have changed.
   init(
     name: String, connection: Connection, device: DeviceContext, offer: SessionOffer, log: LimitedLogger,
-    onEvent: @escaping EventHandler, onChange: @escaping @Sendable () -> Void, onEnd: @escaping EndHandler
+    handlers: SessionHandlers
   ) {
     self.name = name
     self.connection = connection
-    self.onEvent = onEvent
-    self.onChange = onChange
-    self.onEnd = onEnd
+    self.handlers = handlers
     loop = connection.loop
     self.log = log
     state = LoopBound(State(protocolState: SessionState(offer: offer), device: device), on: connection.loop)
@@ -103,7 +95,8 @@ final class Session: Sendable {
   /// Whether the connection has ended or the front-end has hung up, so that another one may come.
   var isEnding: Bool { state.value.end != nil || connection.isHungUp }
 
-  func emit(_ event: SocketEvent) { onEvent(event) }
+  func emit(_ event: SocketEvent) { handlers.event(event) }
+  func onChange() { handlers.change() }
 
   // MARK: Messages
 
@@ -153,6 +146,8 @@ final class Session: Sendable {
     /// An answer that is always wanted.
     case payload([UInt8], descriptors: [OwnedFD])
     case failure(VhostUserError)
+
+    var isSuccess: Bool { if case .success = self { true } else { false } }
 
     static func value(_ value: UInt64) -> Outcome {
       var writer = WireWriter()
@@ -211,24 +206,10 @@ final class Session: Sendable {
 
   func idle() {
     if state.value.end != nil { return finish() }
-    if beginSwitch() { return }
+    // Of a device that has failed nobody takes over before it is closed.
+    if closeFailedDevice() || beginSwitch() { return }
     connection.resumeReading()
-    closeFailedDevice()
     askForTranslations()
-  }
-
-  /// Closes a device that has reported its failure, as soon as no operation is under way.
-  func closeFailedDevice() {
-    let current = state.value
-    guard current.isConfigured, current.failure != nil, !current.isBusy, current.end == nil else { return }
-    closeDevice(because: nil) { [self] _ in onChange() }
-  }
-
-  /// Takes over where a closed device says that its vrings stand.
-  func takePositions(_ positions: [VringState]) {
-    for position in positions where state.value.protocolState.vrings.indices.contains(position.index) {
-      state.value.protocolState.vrings[position.index].update(position)
-    }
   }
 
   /// Configures the device as soon as everything is there.
@@ -249,18 +230,12 @@ final class Session: Sendable {
         state.value.wasReady = true
         log.info("ready: \(device.handle) (\(device.driver)) serves \(setup.vrings.count) vrings")
         emit(.ready)
+        if state.value.isToBeAnnounced { announceGuest() }
       case .failure(let error):
-        takePositions(error.states)
+        take(StoppedRings(states: error.states))
         deviceFailed(error)
       }
     }
-  }
-
-  /// The device has failed: its rings are not served until the front-end starts anew.
-  func deviceFailed(_ error: VDPAError) {
-    state.value.failure = error.description
-    log.failure("\(error)")
-    emit(.deviceFailed(error))
   }
 
   // MARK: The end
@@ -306,6 +281,6 @@ final class Session: Sendable {
     state.value.protocolState = SessionState(offer: state.value.protocolState.offer)
     endSwitches()
     log.flush()
-    onEnd(end)
+    handlers.end(end)
   }
 }

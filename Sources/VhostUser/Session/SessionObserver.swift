@@ -26,17 +26,7 @@ struct SessionObserver: DeviceObserver {
 extension Session {
   func take(_ report: DeviceReport) {
     switch report {
-    case .vringBroken(let index, let reason):
-      log.error("vring \(index) is broken and no longer served: \(reason)")
-      let vrings = state.value.protocolState.vrings
-      if vrings.indices.contains(index) {
-        if let error = vrings[index].error {
-          EventFD.signal(error)
-        } else {
-          sendBack(.vringError(index: UInt32(index)))
-        }
-      }
-      emit(.vringBroken(index: index, reason: reason))
+    case .vringBroken(let index, let reason): vringBroken(index, reason)
     case .translationMissing(let index, let miss): translationMissing(miss, ring: index)
     case .requestsFail(let index, let reason):
       log.warning("vring \(index): \(reason)")
@@ -60,5 +50,18 @@ extension Session {
         VDPAError(.operationFailed, "\(name): \(device.handle) (\(device.driver)) has failed: \(reason)"))
       closeFailedDevice()
     }
+  }
+
+  func vringBroken(_ index: Int, _ reason: String) {
+    log.error("vring \(index) is broken and no longer served: \(reason)")
+    let vrings = state.value.protocolState.vrings
+    if vrings.indices.contains(index) {
+      if let error = vrings[index].error {
+        EventFD.signal(error)
+      } else {
+        sendBack(.vringError(index: UInt32(index)))
+      }
+    }
+    emit(.vringBroken(index: index, reason: reason))
   }
 }

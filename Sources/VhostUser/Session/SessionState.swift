@@ -47,6 +47,7 @@ struct SessionState {
     if memory.regions.isEmpty { return "the front-end has not shared guest memory yet" }
     if postcopy?.isAwaitingEnd == true { return "the front-end has not taken note of all guest memory yet (postcopy)" }
     for vring in vrings.prefix(offer.type.ringsPerQueue) where vring.started == nil {
+      if let loss = vring.loss { return "vring \(vring.index) is lost: \(loss); reset the guest's driver" }
       return vring.waiting?.reason ?? "vring \(vring.index) is not started (SET_VRING_KICK)"
     }
     if protocolFeatures.contains(.status) && !status.contains(.driverOK) {
@@ -217,6 +218,11 @@ struct SessionState {
       (vrings[index].call, vrings[index].error, vrings[index].isEnabled) = (call, error, isEnabled)
     }
     forgetTranslations()
+  }
+
+  /// What was asked for since then of the dirty log has not come about: writes are noted where they were.
+  mutating func forgetLog(since before: SessionState) {
+    (accepted, log, logSignal) = (before.accepted, before.log, before.logSignal)
   }
 
   /// Offers from now on only what that device has too. What has been accepted before stays accepted.

@@ -21,6 +21,8 @@ struct SessionVring {
   private(set) var isStarted = false
   /// The whole vring as devices see it; nil while it is stopped, or waits for translations.
   private(set) var started: VringDescription?
+  /// Why nobody can go on with it, until it is started anew; nil when somebody can.
+  private(set) var loss: String?
   /// What a started ring waits for that no device can have yet.
   private(set) var waiting: WaitingRing?
   /// The format that it was started in last.
@@ -78,7 +80,7 @@ struct SessionVring {
   ///
   /// - Parameter isArriving: Whether memory is still on its way (postcopy).
   mutating func find(in memory: GuestMemory, isArriving: Bool) throws(VhostUserError) {
-    guard let size, let addresses else { return }
+    guard let size, let addresses, loss == nil else { return }
     started = nil
     waiting = waits(in: memory)
     guard waiting == nil else { return }
@@ -166,8 +168,11 @@ struct SessionVring {
   /// Stops the ring; it can be started again from where it stands.
   mutating func stop() {
     if let started { nextAvail = started.state.nextAvail }
-    (isStarted, started, waiting, inflight) = (false, nil, nil, nil)
+    (isStarted, started, waiting, inflight, loss) = (false, nil, nil, nil, nil)
   }
+
+  /// Nobody knows where it stands: no device gets it before it is started anew.
+  mutating func lose(_ reason: String) { (started, waiting, loss) = (nil, nil, reason) }
 
   /// Takes over where a device says that it stands.
   mutating func update(_ state: VringState) {

@@ -31,6 +31,8 @@ public struct SocketConfiguration: Sendable {
   public var group: UInt32?
   /// Which kinds of file may be guest memory.
   public var memoryPolicy: MemoryMapping.FilePolicy
+  /// What becomes of the guest when the device fails that the socket is bound to.
+  public var failover = Failover.off
 
   /// A socket.
   ///

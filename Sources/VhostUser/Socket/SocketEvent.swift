@@ -25,6 +25,10 @@ public enum SocketEvent: Sendable {
   case requestsFail(index: Int, reason: String)
   /// Another device serves the rings from now on, or will.
   case switched(from: DeviceHandle, to: DeviceHandle)
+  /// A device could not say what it had done of a vring when it failed: so many chains, at most, are served once more.
+  case requestsRepeated(index: Int, atMost: Int)
+  /// A device has failed, and another one serves the rings from now on, or will.
+  case failedOver(from: DeviceHandle, to: DeviceHandle, reason: VDPAError)
   /// The device has failed.
   case deviceFailed(VDPAError)
   /// The front-end has gone, and the device is closed.

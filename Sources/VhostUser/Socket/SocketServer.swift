@@ -87,72 +87,128 @@ final class SocketServer: Sendable {
   }
 
   func stop() {
-    let done = FutexWord()
-    let seen = done.value
-    loop.run { [self] in
-      state.value.source?.stop()
-      state.value.source = nil
-      state.value.waiting = nil
-      state.value.stopped = { done.signal() }
-      if let session = state.value.session {
-        session.stop(VhostUserError(.stopped, "the socket was stopped"))
-      } else {
-        finish()
+    let _: Bool = waitForValue { done in
+      loop.run { [self] in
+        state.value.source?.stop()
+        state.value.source = nil
+        state.value.waiting = nil
+        state.value.stopped = { done(true) }
+        if let session = state.value.session {
+          session.stop(VhostUserError(.stopped, "the socket was stopped"))
+        } else {
+          finish()
+        }
       }
     }
-    while done.value == seen { done.wait(whileEqualTo: seen, nanoseconds: -1) }
   }
 
-  /// Has another device serve: the session that there is, once that has handed over, and those to come.
+  /// Has another device serve: the session that there is, once that has handed over, and those to come. The socket gets to
+  /// know at that moment; the device that served is then given back.
   ///
   /// - Parameters:
   ///   - device: The device.
   ///   - offer: What front-ends are offered from now on.
+  ///   - standby: What stands by for it.
   /// - Throws: ``VDPAError``, when the device does not serve; the one before goes on then, if it can.
-  func switchDevice(to device: DeviceContext, offer: SessionOffer) throws(VDPAError) {
-    let result = Box<Result<Void, VDPAError>>()
-    let done = FutexWord()
-    let finish: @Sendable (Result<Void, VDPAError>) -> Void = { [self] outcome in
-      if case .success = outcome { (state.value.device, state.value.offer) = (device, offer) }
-      result.set(outcome)
-      done.signal()
+  func switchDevice(
+    to device: DeviceContext, offer: SessionOffer, standby: DeviceContext?
+  ) throws(VDPAError) {
+    let result: Result<[DeviceContext], VDPAError> = waitForValue { done in
+      loop.run { [self] in
+        let taken: @Sendable () -> Void = { [self] in
+          (state.value.device, state.value.offer) = (device, offer)
+          done(.success(socket.take(device, standby: standby)))
+        }
+        guard let session = state.value.session else { return taken() }
+        session.switchDevice(
+          DeviceSwitch(device: device, canBorrow: standby?.canLog == true) { outcome in
+            switch outcome {
+            case .switched, .disconnected, .superseded: taken()
+            case .failed(let error): done(.failure(error))
+            }
+          })
+      }
     }
-    loop.run { [self] in
-      guard let session = state.value.session else { return finish(.success(())) }
-      session.switchDevice(
-        DeviceSwitch(device: device) { outcome in
-          switch outcome {
-          case .switched, .disconnected: finish(.success(()))
-          case .failed(let error): finish(.failure(error))
-          }
-        })
-    }
-    while true {
-      let seen = done.value
-      if let outcome = result.value { return try outcome.get() }
-      done.wait(whileEqualTo: seen, nanoseconds: -1)
-    }
+    for old in try result.get() { old.release() }
+  }
+
+  /// Has a device that has failed try again.
+  func retry() {
+    onLoop { self.state.value.session?.retry() }
   }
 
   private func onLoop<Value: Sendable>(_ body: @escaping @Sendable () -> Value) -> Value {
     if loop.isCurrent { return body() }
-    let result = Box<Value>()
-    let done = FutexWord()
-    let seen = done.value
-    loop.run {
-      result.set(body())
-      done.signal()
+    return waitForValue { done in loop.run { done(body()) } }
+  }
+
+  // MARK: Failover
+
+  /// A device has failed: the one that stands by takes its place, if there is one and nothing can write to guest memory beside
+  /// it.
+  private func failOver(because error: VDPAError) {
+    guard error.code != .stuck, let session = state.value.session, let standby = socket.takeStandby() else { return }
+    let failed = session.device
+    let taken: @Sendable () -> Void = { [self] in
+      state.value.device = standby
+      socket.live.withLock { ($0.failovers, $0.failoverReason) = ($0.failovers + 1, error.description) }
+      release(socket.take(standby, standby: nil))
+      log.failure("failed over from \(failed.handle) (\(failed.driver)) to \(standby.handle): \(error)")
+      socket.events.send(.failedOver(from: failed.handle, to: standby.handle, reason: error), from: socket)
     }
-    while true {
-      if let value = result.value { return value }
-      done.wait(whileEqualTo: seen, nanoseconds: -1)
+    // The session is in the middle of something.
+    loop.run { [self] in
+      guard state.value.session === session else { return socket.keep(standby) }
+      session.switchDevice(
+        DeviceSwitch(device: standby, replaced: failed) { [self] outcome in
+          switch outcome {
+          case .switched: taken()
+          case .disconnected, .superseded: socket.keep(standby)
+          case .failed(let refusal):
+            log.failure("software does not take over: \(refusal)")
+            socket.keep(standby)
+          }
+        })
     }
   }
 
-  private final class Box<Value: Sendable>: Sendable {
-    private let storage = Mutex<Value?>(nil)
-    var value: Value? { storage.withLock { $0 } }
-    func set(_ value: Value) { storage.withLock { $0 = value } }
+  /// Gives devices back. Who waits for that, maybe for long, waits elsewhere.
+  private func release(_ devices: [DeviceContext]) {
+    guard !devices.isEmpty else { return }
+    _ = try? PinnedThread(name: "vdpa-release") { for device in devices { device.release() } }
+  }
+
+  // MARK: Devices that keep no dirty log
+
+  /// Software serves in place of the bound device from now on; or it does not, and stands by again.
+  private func lent(_ standby: DeviceContext, _ isServing: Bool) {
+    guard isServing else { return socket.keep(standby) }
+    state.value.device = standby
+    socket.lend(standby)
+  }
+
+  /// The bound device is to serve again.
+  private func giveBack() {
+    guard let session = state.value.session, let own = socket.away else { return }
+    // The session is in the middle of something.
+    loop.run { [self] in
+      guard state.value.session === session, socket.away === own else { return }
+      session.switchDevice(
+        DeviceSwitch(device: own, canBorrow: true) { [self] outcome in
+          switch outcome {
+          case .switched, .disconnected: returned()
+          case .superseded: break
+          case .failed(let error):
+            log.failure("software goes on: \(own.handle) (\(own.driver)) does not take over again: \(error)")
+            release(socket.take(state.value.device, standby: nil))
+          }
+        })
+    }
+  }
+
+  private func returned() {
+    guard let own = socket.takeBack() else { return }
+    state.value.device = own
   }
 
   // MARK: On the loop
@@ -173,15 +229,17 @@ final class SocketServer: Sendable {
     }
     let session = Session(
       name: socket.configuration.name, connection: Connection(descriptor, on: loop), device: state.value.device,
-      offer: state.value.offer,
-      log: log,
-      onEvent: { [self] event in
-        if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }
-        update()
-        socket.events.send(event, from: socket)
-      },
-      onChange: { [self] in update() },
-      onEnd: { [self] reason in ended(reason) })
+      offer: state.value.offer, log: log,
+      handlers: SessionHandlers(
+        event: { [self] event in
+          if case .deviceFailed = event { socket.live.withLock { $0.deviceFailures += 1 } }
+          update()
+          socket.events.send(event, from: socket)
+        },
+        change: { [self] in update() }, end: { [self] in ended($0) }, hasStandby: { [socket] in socket.hasStandby },
+        failOver: { [self] in failOver(because: $0) },
+        borrow: { [socket] in socket.canLend ? socket.takeStandby() : nil }, lent: { [self] in lent($0, $1) },
+        giveBack: { [self] in giveBack() }))
     state.value.session = session
     log.info("a front-end has connected")
     update()
@@ -192,6 +250,8 @@ final class SocketServer: Sendable {
   private func ended(_ reason: VhostUserError) {
     let wasReady = state.value.session?.wasReady ?? false
     state.value.session = nil
+    // Nobody's writes are noted any more.
+    returned()
     log.info("disconnected: \(reason.message)")
     update()
     socket.events.send(.disconnected(reason), from: socket)

@@ -28,4 +28,8 @@ public struct SocketStatus: Sendable {
   public var notReadyReason: String?
   /// How often a device has failed since the socket was started.
   public var deviceFailures: Int
+  /// How often software has taken over from a device that failed since the socket was started.
+  public var failovers: Int
+  /// Why it has done so last; nil when it has not.
+  public var failoverReason: String?
 }

@@ -15,6 +15,12 @@ public final class VhostUserSocket: Sendable {
     /// The name of the bound device's driver.
     var driver = Registry.softwareName
     var device: DeviceContext?
+    /// A software device that stands by for a bound one that fails.
+    var standby: DeviceContext?
+    /// The bound device, while software serves in its place because writes to guest memory are noted.
+    var away: DeviceContext?
+    /// All that have been claimed.
+    var devices: [DeviceContext] { [device, standby, away].compactMap { $0 } }
     /// What the candidates have.
     var candidates: [DeviceHandle: DeviceAttributes] = [:]
     /// nil: all that the device has.
@@ -30,6 +36,8 @@ public final class VhostUserSocket: Sendable {
     var isReady = false
     var notReadyReason: String? = "the socket is not started"
     var deviceFailures = 0
+    var failovers = 0
+    var failoverReason: String?
   }
 
   /// What the socket is.
@@ -39,8 +47,8 @@ public final class VhostUserSocket: Sendable {
   let log: LimitedLogger
   let events = SocketEvents()
   let live = Mutex(Live())
-  private let setup = Mutex(Setup())
-  private let server: Mutex<SocketServer?> = Mutex(nil)
+  let setup = Mutex(Setup())
+  let server: Mutex<SocketServer?> = Mutex(nil)
   /// Held while the socket is set up, started or stopped; see `exclusively`.
   private let lifecycle = Mutex(())
   /// The descriptor that was taken over; nil once its connection has been used.
@@ -69,7 +77,7 @@ public final class VhostUserSocket: Sendable {
   }
 
   deinit {
-    setup.withLock { $0.device }?.release()
+    for device in setup.withLock(\.devices) { device.release() }
     events.finish()
   }
 
@@ -86,82 +94,9 @@ public final class VhostUserSocket: Sendable {
   /// Lets go of an inherited connection, which can be used once.
   func useInherited() { inherited.withLock { $0 = nil } }
 
-  // MARK: Binding
-
-  /// The device that serves the socket; ``DeviceHandle/software`` unless it was bound.
-  public var binding: DeviceHandle { setup.withLock { $0.binding } }
-
-  /// Binds the socket to a device, which is claimed at once.
-  ///
-  /// On a socket that runs this is the live switch: the device takes the rings over as they stand, and the guest does not
-  /// notice (design §4.1). The call returns when it is over.
-  ///
-  /// While nobody serves the rings, because they do not run or their device has failed, the next device takes the place of
-  /// the one before; what goes wrong when it is configured is then told like any failure of a device.
-  ///
-  /// - Throws: ``VDPAError`` of the claim, or of the switch: when the device lacks what the front-end has been promised, is
-  ///   another device to the guest, or fails; ``VhostUserError`` `notNegotiated`, when it does not have what the socket was
-  ///   set to offer, or `outOfState` from a delegate of a socket that runs, which would wait for itself. The binding is then
-  ///   as it was, and so is whoever serves, unless neither device can.
-  public func bind(_ device: DeviceHandle) throws {
-    try exclusively {
-      try edit { try bind(&$0, to: device) }
-    }
-  }
-
-  /// Binds the socket to the software datapath again, which is claimed when it is needed; see ``bind(_:)``.
-  public func unbind() throws {
-    try exclusively {
-      try edit { setup in
-        if setup.isStarted { return try bind(&setup, to: .software) }
-        setup.device?.release()
-        (setup.device, setup.driver, setup.binding) = (nil, Registry.softwareName, .software)
-      }
-    }
-  }
-
-  private func bind(_ setup: inout Setup, to device: DeviceHandle) throws {
-    if setup.device != nil, setup.binding == device { return }
-    // Front-ends have been told how many there are.
-    let queues = setup.isStarted ? try setup.queues ?? attributes(&setup).queueCount : setup.queues
-    var next = setup
-    let claimed = try claim(device, queues: queues)
-    (next.device, next.driver, next.binding) = (claimed, claimed.driver, device)
-    do {
-      try switchServer(to: &next)
-    } catch {
-      claimed.release()
-      throw error
-    }
-    if setup.isStarted, !setup.candidates.isEmpty, let old = setup.device {
-      // It may be switched to again.
-      next.candidates[setup.binding] = SessionOffer.attributes(of: old)
-    }
-    setup.device?.release()
-    setup = next
-  }
-
-  /// Has the running side, if there is one, go on with another device.
-  private func switchServer(to next: inout Setup) throws {
-    guard next.isStarted, let server = server.withLock({ $0 }) else { return }
-    guard !loop.isCurrent else {
-      throw VhostUserError(.outOfState, "a delegate cannot wait for its own socket; bind it from another thread")
-        .with(socket: configuration.name)
-    }
-    let (device, offer) = try prepare(&next)
-    try server.switchDevice(to: device, offer: offer)
-  }
-
-  func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
-    // Only a software device is made for this socket; any other has the queues that it has.
-    try registry.claim(
-      handle, type: configuration.type, by: .vhostUser, owner: configuration.name,
-      queues: handle == .software ? queues : nil, parameters: handle == .software ? configuration.parameters : [:])
-  }
-
   /// Keeps whoever sets the socket up, starts or stops it from meeting another one half done. Devices are claimed and
   /// given back under this lock, which may take long, and never under the one that the status is read under.
-  private func exclusively<Value>(_ body: () throws -> Value) throws -> Value {
+  func exclusively<Value>(_ body: () throws -> Value) throws -> Value {
     var outcome: Result<Value, any Error>?
     if loop.isCurrent {
       // From a delegate: whoever stops the socket just now waits for this very thread.
@@ -176,10 +111,12 @@ public final class VhostUserSocket: Sendable {
     return try outcome.get()
   }
 
-  /// Works on a copy of the setup, which takes the setup's place, with what was claimed, also after an error.
-  private func edit<Value>(_ body: (inout Setup) throws -> Value) rethrows -> Value {
+  /// Works on a copy of the setup, which takes the setup's place, with what was claimed, also after an error. That of a socket
+  /// that runs is only looked at: it is changed where the socket is served, when another device takes over.
+  func edit<Value>(_ body: (inout Setup) throws -> Value) rethrows -> Value {
     var draft = setup.withLock { $0 }
-    defer { setup.withLock { $0 = draft } }
+    let isStarted = draft.isStarted
+    defer { if !isStarted { setup.withLock { $0 = draft } } }
     return try body(&draft)
   }
 
@@ -216,7 +153,10 @@ public final class VhostUserSocket: Sendable {
       device = try claim(setup.binding, queues: setup.queues)
       setup.device = device
     }
-    return setup.candidates.values.reduce(SessionOffer.attributes(of: device)) { $0.common(with: $1) }
+    let others = Array(setup.candidates.values) + (setup.standby.map { [SessionOffer.attributes(of: $0)] } ?? [])
+    var attributes = others.reduce(SessionOffer.attributes(of: device)) { $0.common(with: $1) }
+    if setup.standby?.canLog == true { attributes.protocolFeatures.insert(.logSharedMemory) }
+    return attributes
   }
 
   func lacking(_ what: String, _ device: DeviceHandle) -> VhostUserError {
@@ -237,6 +177,7 @@ public final class VhostUserSocket: Sendable {
 
   private func run() throws {
     let (device, offer) = try editStopped { setup -> (DeviceContext, SessionOffer) in
+      try prepareStandby(&setup)
       let prepared = try prepare(&setup)
       // From here on nothing of it can be changed.
       setup.isStarted = true
@@ -260,7 +201,7 @@ public final class VhostUserSocket: Sendable {
   }
 
   /// What a server needs; claims the device if it has not been.
-  private func prepare(_ setup: inout Setup) throws -> (DeviceContext, SessionOffer) {
+  func prepare(_ setup: inout Setup) throws -> (DeviceContext, SessionOffer) {
     let attributes = try attributes(&setup)
     let missing = (setup.features ?? []).subtracting(attributes.features)
     guard missing.isEmpty else { throw lacking(missing.describe(for: configuration.type), setup.binding) }
@@ -287,11 +228,11 @@ public final class VhostUserSocket: Sendable {
     lifecycle.withLock { _ in
       server.withLock { $0 }?.stop()
       server.withLock { $0 = nil }
-      edit { setup in
-        setup.device?.release()
-        setup.device = nil
-        setup.isStarted = false
+      let devices = setup.withLock { setup in
+        defer { (setup.device, setup.standby, setup.away, setup.isStarted) = (nil, nil, nil, false) }
+        return setup.devices
       }
+      for device in devices { device.release() }
       live.withLock { $0 = Live() }
     }
   }
@@ -307,7 +248,7 @@ public final class VhostUserSocket: Sendable {
     return SocketStatus(
       name: configuration.name, path: configuration.path, role: configuration.role, binding: binding, datapath: driver,
       isConnected: live.isConnected, isReady: live.isReady, notReadyReason: live.notReadyReason,
-      deviceFailures: live.deviceFailures)
+      deviceFailures: live.deviceFailures, failovers: live.failovers, failoverReason: live.failoverReason)
   }
 
   /// The counters of the vrings that the socket offers, by index; empty for a device that does not count.

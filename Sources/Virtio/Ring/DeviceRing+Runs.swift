@@ -29,20 +29,23 @@ extension DeviceRing {
   ) -> Int {
     let rest = area.stretch(from: position)
     let most = max(min(most, min(rest.count, PacketBurst.capacity &- burst.count)), 0)
-    let all = burst.beginRun(first: burst.count, most: most)
-    let run = all.prefix(rest.readSources(of: all))
-    let room = UInt(bitPattern: longest &- headerLength)
+    let run = burst.beginRun(first: burst.count, most: most)
+    let longest = UInt(bitPattern: longest &- headerLength)
     var (taken, places) = (0, start)
     while true {
-      let (found, next) = run.dropFirst(taken).findSources(
-        in: memory.table, headerLength: headerLength, room: room, places: places)
-      taken &+= found
-      places = next
-      guard taken < run.most, places.hasPlace, UInt(bitPattern: run[taken].length &- headerLength) <= room,
-        let host = memory.table.whole(at: run[taken].guestAddress, length: run[taken].length, for: .read)
+      let sure = places.room(packets: most &- taken, bytes: longest)
+      let (left, progress) = rest.dropFirst(taken).findSources(
+        of: run.dropFirst(taken).prefix(sure.packets), in: memory.table, headerLength: headerLength, room: sure.bytes,
+        places: places)
+      taken &+= sure.packets &- left
+      places.progress = progress
+      guard taken < most, places.hasPlace, let chain = rest.single(taken, isWritable: false) else { break }
+      let length = Int(chain.length)
+      guard UInt(bitPattern: length &- headerLength) <= longest,
+        let host = memory.table.whole(at: chain.address, length: length, for: .read)
       else { break }
-      run[taken].setTaken(from: host, line: places.line, fate: PacketBurst.Slot.fate(headerLength: headerLength))
-      places.advance(headerLength: headerLength, length: run[taken].length)
+      run[taken].setTaken(chain, from: host, line: places.line, fate: PacketBurst.Slot.fate(headerLength: headerLength))
+      places.advance(headerLength: headerLength, length: length)
       taken &+= 1
     }
     position = area.advance(position, steps: taken)
@@ -93,17 +96,27 @@ extension DeviceRing {
 // Each is a function of its own that is called once a burst and calls nothing: so all that it needs stays in registers.
 
 extension RingStretch {
-  /// Reads the chains that packets come in.
+  /// Reads the chains that packets come in, for each of which there is a place, and finds where they are.
   ///
-  /// - Returns: How many there are in front of the first that is no single descriptor.
-  @inline(never) fileprivate func readSources(of run: PacketBurst.Run) -> Int {
-    let ring = prefix(run.most)
-    var found = 0
-    while found < run.most, let chain = ring.single(found, isWritable: false) {
-      run[found].setSource(chain)
-      found &+= 1
+  /// - Parameter room: The longest payload.
+  /// - Returns: How many are left, the first of which is no single descriptor, or longer, or has to be looked for; and how
+  ///   far places were taken.
+  @inline(never) fileprivate func findSources<Places: PacketPlaces>(
+    of run: PacketBurst.Run, in table: AddressTable.Lookup, headerLength: Int, room: UInt, places: Places
+  ) -> (left: Int, progress: Int) {
+    let fate = PacketBurst.Slot.fate(headerLength: headerLength)
+    var (ring, rest, next) = (prefix(run.most), run, places)
+    while rest.most > 0, let chain = ring.single(0, isWritable: false) {
+      let length = Int(chain.length)
+      guard UInt(bitPattern: length &- headerLength) <= room,
+        let host = table.likely(at: chain.address, length: length, for: .read)
+      else { break }
+      prefetch(at: host, headerLength)
+      rest[0].setTaken(chain, from: host, line: next.line, fate: fate)
+      next.advance(headerLength: headerLength, length: length)
+      (ring, rest) = (ring.dropFirst(1), rest.dropFirst(1))
     }
-    return found
+    return (rest.most, next.progress)
   }
 
   /// Reads the chains that packets go to.
@@ -114,8 +127,9 @@ extension RingStretch {
     var found = 0
     while found < run.most, let chain = ring.single(found, isWritable: true) {
       let length = run[found].length
-      // One that was too long has no length.
-      guard length >= headerLength, Int(chain.length) >= length else { break }
+      assert(length == 0 || length >= headerLength)
+      // One that was too long has no length, and less 1 more than any buffer.
+      guard UInt(chain.length) > UInt(bitPattern: length &- 1) else { break }
       run[found].setTarget(chain)
       found &+= 1
     }
@@ -145,40 +159,22 @@ extension RingStretch {
   /// Writes that the chains of packets were used, nothing of them written, up to the stretch's end. None of them is the first
   /// that is to be announced.
   ///
-  /// - Parameter start: Where to begin.
+  /// - Parameter start: Where to begin; behind the stretch's end if a chain goes on at the ring's beginning.
   /// - Returns: How many there was a place for, and where the next one goes.
   @inline(never) func complete(_ packets: PacketBurst.Run, from start: Int) -> (count: Int, end: Int) {
-    var (index, next) = (0, start)
-    while index < packets.most && (!Self.isSequential || UInt(bitPattern: next) < UInt(bitPattern: count)) {
-      writeUsed(next, id: packets[index].id, length: 0, isWritten: false, isFirst: false)
-      next &+= Self.isSequential ? Int(packets[index].descriptors) : 1
-      index &+= 1
+    var (ring, rest) = (self, packets)
+    ring.advance(by: start)
+    if !Self.isSequential {
+      let most = min(packets.most, ring.count)
+      for i in 0..<most { ring.writeUsed(i, id: packets[i].id, length: 0, isWritten: false, isFirst: false) }
+      return (most, start &+ most)
     }
-    return (index, next)
-  }
-}
-
-extension PacketBurst.Run {
-  /// Finds where packets are.
-  ///
-  /// - Returns: How many there are in front of the first that has no place, or has to be looked for; and the places that are
-  ///   left.
-  @inline(never) fileprivate func findSources<Places: PacketPlaces>(
-    in table: AddressTable.Lookup, headerLength: Int, room: UInt, places: Places
-  ) -> (count: Int, places: Places) {
-    let fate = PacketBurst.Slot.fate(headerLength: headerLength)
-    var (taken, next) = (0, places)
-    while taken < most && next.hasPlace {
-      let length = self[taken].length
-      guard UInt(bitPattern: length &- headerLength) <= room,
-        let host = table.likely(at: self[taken].guestAddress, length: length, for: .read)
-      else { break }
-      prefetch(at: host, headerLength)
-      self[taken].setTaken(from: host, line: next.line, fate: fate)
-      next.advance(headerLength: headerLength, length: length)
-      taken &+= 1
+    while rest.most > 0 && ring.count > 0 {
+      ring.writeUsed(0, id: rest[0].id, length: 0, isWritten: false, isFirst: false)
+      ring.advance(by: Int(rest[0].descriptors))
+      rest = rest.dropFirst(1)
     }
-    return (taken, next)
+    return (packets.most &- rest.most, count &- ring.count)
   }
 }
 

@@ -102,8 +102,8 @@ internal import CLinux
   /// The descriptors up to the ring's end, in one lap.
   @safe struct Stretch: RingStretch {
     static var isSequential: Bool { true }
-    fileprivate let start: UnsafeMutableRawPointer
-    let count: Int
+    fileprivate var start: UnsafeMutableRawPointer
+    var count: Int
     fileprivate let availFlags: UInt16
     /// Where they stand in a descriptor's upper half.
     fileprivate let usedFlags: UInt64
@@ -117,8 +117,12 @@ internal import CLinux
       return unsafe Stretch(
         start: start + count &* 16, count: self.count &- count, availFlags: availFlags, usedFlags: usedFlags)
     }
+    @inline(__always) mutating func advance(by descriptors: Int) {
+      unsafe start += descriptors &* 16
+      count &-= descriptors
+    }
     @inline(__always) private func at(_ index: Int) -> UnsafeMutableRawPointer {
-      precondition(UInt(bitPattern: index) < UInt(bitPattern: count))
+      precondition(index >= 0 && index < count)
       return unsafe start + index &* 16
     }
     @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {

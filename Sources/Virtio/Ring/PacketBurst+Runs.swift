@@ -2,28 +2,40 @@ internal import CLinux
 
 /// Where packets that are taken one after the other go.
 protocol PacketPlaces {
-  /// Whether there is a place.
+  /// Whether there is a place for a packet of any length.
   var hasPlace: Bool { get }
   /// The next payload's place in the arena, in cache lines.
   var line: UInt32 { get }
+  /// How many packets, and of how many bytes without their headers each, have places for sure, of so many that are wanted.
+  func room(packets: Int, bytes: UInt) -> (packets: Int, bytes: UInt)
   /// Takes it, for a packet of so many bytes with its header.
   mutating func advance(headerLength: Int, length: Int)
+  /// How far that has come, in one word.
+  var progress: Int { get set }
   /// Has the burst go on from here.
   func keep(in burst: PacketBurst)
 }
 
 /// Places in a burst's own arena: one behind the other.
 struct ArenaPlaces: PacketPlaces {
-  var line: UInt32
-  let limit: UInt32
+  /// In cache lines, like that behind which no packet may begin.
+  var progress: Int
+  let limit: Int
 
-  @inline(__always) var hasPlace: Bool { line <= limit }
+  @inline(__always) var hasPlace: Bool { progress <= limit }
+  @inline(__always) var line: UInt32 { UInt32(truncatingIfNeeded: progress) }
+  @inline(__always) func room(packets: Int, bytes: UInt) -> (packets: Int, bytes: UInt) {
+    guard hasPlace else { return (0, 0) }
+    // An equal part of the arena for each packet of a full burst, less the line for the next header.
+    let part = (UInt(bitPattern: limit &- progress) / UInt(PacketBurst.capacity)) &* UInt(PacketPool.line)
+    return (packets, min(bytes, part &- min(part, UInt(PacketPool.line))))
+  }
   @inline(__always) mutating func advance(headerLength: Int, length: Int) {
     // A line more for the next header.
-    line &+= UInt32(truncatingIfNeeded: (length &- headerLength &+ 127) &>> 6)
+    progress &+= Int(UInt(bitPattern: length &- headerLength &+ 127) &>> 6)
   }
   @inline(__always) func keep(in burst: PacketBurst) {
-    let next = Int(line) &* PacketPool.line
+    let next = progress &* PacketPool.line
     // Behind the last packet is the room for a header that finds no place any more.
     precondition(next <= burst.arenaLength + PacketBurst.lead)
     unsafe burst.state.pointee.next = next
@@ -33,12 +45,16 @@ struct ArenaPlaces: PacketPlaces {
 /// Places in a pool: its buffers that are in reserve, the last one first.
 @safe struct PooledPlaces: PacketPlaces {
   let reserve: UnsafeMutablePointer<UInt32>
-  var reserved: Int
+  /// How many there are.
+  var progress: Int
 
-  @inline(__always) var hasPlace: Bool { reserved > 0 }
-  @inline(__always) var line: UInt32 { unsafe reserve[reserved &- 1] }
-  @inline(__always) mutating func advance(headerLength: Int, length: Int) { reserved &-= 1 }
-  @inline(__always) func keep(in burst: PacketBurst) { burst.keepPlaces(reserved) }
+  @inline(__always) var hasPlace: Bool { progress > 0 }
+  @inline(__always) var line: UInt32 { unsafe reserve[progress &- 1] }
+  @inline(__always) func room(packets: Int, bytes: UInt) -> (packets: Int, bytes: UInt) {
+    (min(packets, progress), bytes)
+  }
+  @inline(__always) mutating func advance(headerLength: Int, length: Int) { progress &-= 1 }
+  @inline(__always) func keep(in burst: PacketBurst) { burst.keepPlaces(progress) }
 }
 
 extension PacketBurst {
@@ -92,11 +108,11 @@ extension PacketBurst {
 
   var arenaPlaces: ArenaPlaces {
     ArenaPlaces(
-      line: UInt32(truncatingIfNeeded: unsafe state.pointee.next &>> 6),
-      limit: UInt32((PacketBurst.arenaBytes - PacketBurst.maxLength) / PacketPool.line))
+      progress: unsafe state.pointee.next &>> 6,
+      limit: (PacketBurst.arenaBytes - PacketBurst.maxLength) / PacketPool.line)
   }
 
-  var pooledPlaces: PooledPlaces { unsafe PooledPlaces(reserve: reserve, reserved: state.pointee.reserved) }
+  var pooledPlaces: PooledPlaces { unsafe PooledPlaces(reserve: reserve, progress: state.pointee.reserved) }
 
   /// Copies what was noted in a run; it is then in the burst.
   @inline(__always) func take(_ taken: Int, _ places: some PacketPlaces, headerLength: Int, keepsHeaders: Bool) {

@@ -90,16 +90,11 @@ extension PacketBurst.Slot {
   /// The guest address of what it is copied from or to, until that was found.
   @inline(__always) var guestAddress: UInt64 { address }
 
-  /// What it is copied from was found.
-  @inline(__always) mutating func setSource(_ chain: SingleDescriptor) {
+  /// What it is copied from was found in this process, and goes to that line of the arena.
+  @inline(__always) mutating func setTaken(_ chain: SingleDescriptor, from host: UInt64, line: UInt32, fate: UInt32) {
+    self.line = line
     bytes = chain.length
     id = chain.id
-    address = chain.address
-  }
-
-  /// That is in this process, and goes to that line of the arena.
-  @inline(__always) mutating func setTaken(from host: UInt64, line: UInt32, fate: UInt32) {
-    self.line = line
     counts = 1 | 1 &<< 16
     self.fate = fate
     address = host

@@ -71,6 +71,8 @@ protocol RingStretch {
   func prefix(_ count: Int) -> Self
   /// What is behind the first ones.
   func dropFirst(_ count: Int) -> Self
+  /// Goes on behind so many; there may be less than none left then.
+  mutating func advance(by descriptors: Int)
   /// The chain there if it is of one descriptor that is all written, or all read, by the device; nil for any other one,
   /// and for none. In a split ring it is known to have been announced.
   func single(_ index: Int, isWritable: Bool) -> SingleDescriptor?

@@ -73,28 +73,42 @@ internal import CLinux
     Int(unsafe clinux_load_u16(avail + 4 + Int(position & mask) &* 2))
   }
   @inline(__always) func stretch(from position: UInt16) -> Stretch {
-    Stretch(area: self, start: UInt32(position), count: size)
+    let index = Int(position & mask)
+    return unsafe Stretch(
+      descriptors: descriptors, heads: avail + 4 + index &* 2, entries: used + 4 + index &* 8, last: UInt32(mask),
+      count: size &- index)
   }
 
-  /// Positions of a split ring go on for ever.
-  struct Stretch: RingStretch {
+  /// The entries of both rings up to where they start anew.
+  @safe struct Stretch: RingStretch {
     static var isSequential: Bool { false }
+    fileprivate let descriptors: UnsafeMutableRawPointer
+    fileprivate var heads: UnsafeMutableRawPointer
+    fileprivate var entries: UnsafeMutableRawPointer
+    /// The last descriptor's index, in as many bits as indices are compared in.
+    fileprivate let last: UInt32
+    var count: Int
 
-    fileprivate let area: SplitRingArea
-    fileprivate let start: UInt32
-    let count: Int
-
-    @inline(__always) func prefix(_ count: Int) -> Stretch { Stretch(area: area, start: start, count: count) }
-    @inline(__always) func dropFirst(_ count: Int) -> Stretch {
-      Stretch(area: area, start: start &+ UInt32(truncatingIfNeeded: count), count: self.count &- count)
+    @inline(__always) func prefix(_ count: Int) -> Stretch {
+      precondition(count <= self.count)
+      return unsafe Stretch(descriptors: descriptors, heads: heads, entries: entries, last: last, count: count)
     }
-    @inline(__always) private func entry(_ index: Int) -> Int {
-      Int((start &+ UInt32(truncatingIfNeeded: index)) & UInt32(area.mask))
+    @inline(__always) func dropFirst(_ count: Int) -> Stretch {
+      precondition(count >= 0 && count <= self.count)
+      return unsafe Stretch(
+        descriptors: descriptors, heads: heads + count &* 2, entries: entries + count &* 8, last: last,
+        count: self.count &- count)
+    }
+    @inline(__always) mutating func advance(by descriptors: Int) {
+      unsafe heads += descriptors &* 2
+      unsafe entries += descriptors &* 8
+      count &-= descriptors
     }
     @inline(__always) func single(_ index: Int, isWritable: Bool) -> SingleDescriptor? {
-      let head = UInt32(unsafe clinux_load_u16(area.avail + 4 + entry(index) &* 2))
-      guard head <= UInt32(area.mask) else { return nil }
-      let at = unsafe area.descriptors + Int(head) &* 16
+      precondition(index >= 0 && index < count)
+      let head = UInt32(unsafe clinux_load_u16(heads + index &* 2))
+      guard head <= last else { return nil }
+      let at = unsafe descriptors + Int(head) &* 16
       let shape = RingDescriptor.next | RingDescriptor.write | RingDescriptor.indirect
       guard unsafe clinux_load_u16(at + 12) & shape == (isWritable ? RingDescriptor.write : 0) else { return nil }
       return SingleDescriptor(
@@ -102,9 +116,15 @@ internal import CLinux
         id: UInt16(truncatingIfNeeded: head))
     }
     @inline(__always) func writeUsed(_ index: Int, id: UInt16, length: UInt32, isWritten: Bool, isFirst: Bool) {
-      let at = unsafe area.used + 4 + entry(index) &* 8
-      unsafe clinux_store_u32(at, UInt32(id))
-      unsafe clinux_store_u32(at + 4, length)
+      precondition(index >= 0 && index < count)
+      let at = unsafe entries + index &* 8
+      if isWritten {
+        unsafe clinux_store_u32(at, UInt32(id))
+        unsafe clinux_store_u32(at + 4, length)
+      } else {
+        // The driver looks at neither half before both were announced.
+        unsafe clinux_put_u64(at, UInt64(id) | UInt64(length) &<< 32)
+      }
     }
   }
 

@@ -14,7 +14,13 @@ final class FailingEngine: Engine, EngineDriver {
   private let observed = Mutex<(any DeviceObserver)?>(nil)
   private let begun = Mutex<[String]>([])
 
-  init(isHonest: Bool = false) { self.isHonest = isHonest }
+  /// Whether its device can be cut off from memory.
+  private let hasFence: Bool
+
+  init(isHonest: Bool = false, hasFence: Bool = false) {
+    self.isHonest = isHonest
+    self.hasFence = hasFence
+  }
 
   /// The operations that were called, failed or not, and are not over if they are held.
   var calls: [String] { begun.withLock { $0 } }
@@ -48,16 +54,16 @@ final class FailingEngine: Engine, EngineDriver {
     var description: String { "\(operation) was refused" }
   }
 
-  private final class Failing: Device, PostcopyServing {
+  private final class Failing: Device, PostcopyServing, Fencing {
     private let engine: FailingEngine
     private var vrings: [VringState] = []
 
     init(engine: FailingEngine) { self.engine = engine }
 
     let attributes = DeviceAttributes(
-      type: .net, features: [.version1, .netMergeableBuffers],
+      type: .net, features: [.version1, .netMergeableBuffers, .packedRing],
       protocolFeatures: [.multiqueue, .replyAck, .memorySlots, .status, .pageFault], vringCount: 4)
-    var capabilities: DeviceCapabilities { DeviceCapabilities(postcopy: self) }
+    var capabilities: DeviceCapabilities { DeviceCapabilities(postcopy: self, fencing: engine.hasFence ? self : nil) }
 
     func configure(_ setup: DeviceSetup) throws {
       try engine.check("configure")
@@ -73,6 +79,7 @@ final class FailingEngine: Engine, EngineDriver {
         VringState(index: $0.index, nextAvail: UInt16(40 + $0.index), nextUsed: UInt16(40 + $0.index))
       }
     }
+    func fence() throws { try engine.check("fence") }
     func setVring(_ description: VringDescription, enabled: Bool) throws { try engine.check("setVring") }
     func setFeatures(_ features: Features) throws { try engine.check("setFeatures") }
     func migrationDone() throws { try engine.check("migrationDone") }

@@ -190,14 +190,16 @@ public final class DrivenDevice {
     let handover = Handover(of: setup, observer: other.reported, log: log, from: context, to: other.context)
     let outcome = try tell { _, completion in handover.run { completion(.success($0)) } }
     switch outcome {
-    case .moved(let states):
+    case .moved(let rings):
       (other.guest, other.memory, other.running, other.features) = (guest, memory, running, features)
       forget()
-      for state in states where other.running[state.index] != nil { other.starts[state.index] = state }
-      return states
+      // Nobody can go on with rings of which nobody can say where they stand.
+      for ring in rings.lost { other.running[ring.index] = nil }
+      for state in rings.states where other.running[state.index] != nil { other.starts[state.index] = state }
+      return rings.states
     case .refused(let error): throw error
-    case .undone(let error, let states):
-      for state in states where running[state.index] != nil { starts[state.index] = state }
+    case .undone(let error, let rings):
+      for state in rings.states where running[state.index] != nil { starts[state.index] = state }
       throw error
     case .stopped(let error, _):
       forget()
