@@ -7,6 +7,7 @@ extension WrongDevice {
     var capabilities = inner.capabilities
     switch fault {
     case .otherConfiguration, .writableConfiguration: capabilities.configuration = self
+    case .startsAtFirstKick: (capabilities.vringControl, capabilities.dirtyTracking) = (self, self)
     case .servesStoppedVring, .wrongSinglePosition: capabilities.vringControl = self
     case .doesNotLog, .keepsLogging: capabilities.dirtyTracking = self
     case .resetsCounters: capabilities.statistics = capabilities.statistics.map { ForgetfulCounters($0) }
@@ -33,11 +34,13 @@ extension WrongDevice: ConfigurationSpace {
 extension WrongDevice: VringControl {
   func stopVring(_ index: Int) throws -> VringState {
     guard let control = inner.capabilities.vringControl, let setup else { throw WrongError("it does not run") }
+    try settle()
     var state = try control.stopVring(index)
     if fault == .wrongSinglePosition {
       if index == 1 { state.nextUsed &+= 1 }
       return state
     }
+    guard fault == .servesStoppedVring else { return state }
     if var vring = setup.vrings.first(where: { $0.description.index == index }) {
       vring.description.state = state
       try inner.setVring(vring.description, enabled: true)
@@ -49,6 +52,7 @@ extension WrongDevice: VringControl {
 extension WrongDevice: DirtyTracking {
   func setLog(_ log: DirtyLog?) throws {
     guard let tracking = inner.capabilities.dirtyTracking else { return }
+    try settle()
     switch fault {
     case .doesNotLog: try tracking.setLog(nil)
     case .keepsLogging where log == nil: break

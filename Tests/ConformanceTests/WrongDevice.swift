@@ -99,9 +99,7 @@ final class WrongDevice: Device {
   }
 
   func setVring(_ description: VringDescription, enabled: Bool) throws {
-    if let setup, start?.callOff() == true {
-      for vring in setup.vrings { try inner.setVring(vring.description, enabled: vring.isEnabled) }
-    }
+    try settle()
     guard let setup else {
       if fault == .refusesEarlyVrings { throw WrongError("it is not configured") }
       return try inner.setVring(description, enabled: enabled)
@@ -123,11 +121,13 @@ final class WrongDevice: Device {
   }
 
   func migrationDone() throws {
+    try settle()
     if fault == .refusesArrival { throw WrongError("it knows nothing of migration") }
     try inner.migrationDone()
   }
 
   func memoryChanged(from old: GuestMemory, to new: GuestMemory) throws {
+    try settle()
     switch fault {
     case .refusesMemoryChanges: throw WrongError("its memory cannot change")
     case .ignoresRemovals where new.addressMap.ranges.count < old.addressMap.ranges.count: break
@@ -140,11 +140,18 @@ final class WrongDevice: Device {
   /// Serves rings when one of them is kicked, whatever is in them before.
   private func startLater(_ setup: DeviceSetup) {
     for vring in setup.vrings { if let call = vring.description.call { EventFD.signal(call) } }
-    // Nothing else is called before the traffic that the kick begins is over, or after it was called off.
+    // Whatever else is called settles this first.
     nonisolated(unsafe) let device = inner
     start = KickWatch(setup.vrings.compactMap(\.description.kick)) {
       for vring in setup.vrings { try? unsafe device.setVring(vring.description, enabled: vring.isEnabled) }
     }
+  }
+
+  /// Makes sure that nobody starts rings from now on: those that wait for a kick are started, and those that are being started have
+  /// been.
+  func settle() throws {
+    guard let setup, start?.callOff() == true else { return }
+    for vring in setup.vrings { try inner.setVring(vring.description, enabled: vring.isEnabled) }
   }
 
   /// Does something over and over for a while, when nobody expects it any more.
