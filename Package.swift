@@ -21,6 +21,9 @@ let fuzzed: [SwiftSetting] =
 let system = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let nio: [Target.Dependency] = [
+  .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+]
 
 let package = Package(
   name: "vdpa",
@@ -39,6 +42,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
   ],
   targets: [
     // Modules, in the order of docs/architecture.md: a target imports only what stands here.
@@ -58,15 +62,21 @@ let package = Package(
       path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
     // What every engine is tested with.
     .target(name: "Conformance", dependencies: ["Virtio", "VDPA", system], swiftSettings: settings),
+    .target(name: "Control", dependencies: [system], swiftSettings: settings),
+    .target(
+      name: "ControlServer", dependencies: ["CLinux", "Control", "VDPA", system, logging] + nio,
+      swiftSettings: settings),
 
     // Programs.
     .executableTarget(
       name: "vdpad",
       dependencies: [
-        "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", "SimulatorEngine", system, logging, argumentParser,
+        "CLinux", "Virtio", "VDPA", "Datapath", "VhostUser", "SimulatorEngine", "Control", "ControlServer", system,
+        logging, argumentParser,
       ],
       swiftSettings: settings),
-    .executableTarget(name: "vdpactl", dependencies: ["Discovery", system, argumentParser], swiftSettings: settings),
+    .executableTarget(
+      name: "vdpactl", dependencies: ["Control", "Discovery", system, argumentParser], swiftSettings: settings),
 
     // Examples.
     .executableTarget(
@@ -135,9 +145,16 @@ let package = Package(
       name: "ConformanceTests",
       dependencies: ["Conformance", "Virtio", "VDPA", "Datapath", "SimulatorEngine", "DocumentTestSupport"],
       swiftSettings: settings),
+    .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
+    .testTarget(
+      name: "ControlServerTests",
+      dependencies: ["Control", "ControlServer", "VDPA", "VhostUser", "Peers", system, logging],
+      swiftSettings: settings),
     .testTarget(
       name: "vdpadTests",
-      dependencies: ["CLinux", "Virtio", "VDPA", "VhostUser", "FrontEndTestSupport", "Peers", "vdpad", system],
+      dependencies: [
+        "CLinux", "Virtio", "VDPA", "VhostUser", "Control", "FrontEndTestSupport", "Peers", "vdpad", "vdpactl", system,
+      ],
       swiftSettings: settings),
     .testTarget(name: "vdpactlTests", dependencies: ["vdpactl", "DiscoveryTestSupport"], swiftSettings: settings),
     .testTarget(name: "FirstLightTests", dependencies: ["first-light"], swiftSettings: settings),

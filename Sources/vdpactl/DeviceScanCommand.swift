@@ -1,4 +1,5 @@
 import ArgumentParser
+import Control
 import Discovery
 import SystemPackage
 
@@ -37,7 +38,7 @@ struct DeviceScanCommand: ParsableCommand {
       }
     let inventory = try DeviceScanner(source: source).scan()
     if global.json {
-      print(try JSONValue(inventory).serialized())
+      print(try JSONValue(inventory).prettyJSON())
     } else {
       print(inventory.report(), terminator: "")
     }

@@ -24,6 +24,15 @@ struct Table {
     }.joined()
   }
 
+  /// Names and values, a line each, for what there is one of.
+  static func fields(_ fields: [(name: String, value: String?)]) -> String {
+    let width = fields.map(\.name.count).max() ?? 0
+    return fields.map { name, value in
+      let text = value.map(printable).flatMap { $0.isEmpty ? nil : $0 } ?? "-"
+      return name + ":" + String(repeating: " ", count: width - name.count + 2) + text + "\n"
+    }.joined()
+  }
+
   /// The text without what would move the cursor or change the terminal: names come from devices and drivers.
   static func printable(_ text: String) -> String {
     var result = ""

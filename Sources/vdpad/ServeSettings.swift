@@ -63,10 +63,7 @@ struct ServeSettings {
       throw ValidationError("--stats is 1 to 86400 seconds")
     }
     statisticsInterval = options.stats
-    guard let level = Logger.Level(rawValue: options.logLevel) else {
-      throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
-    }
-    logLevel = level
+    logLevel = try ServeSettings.level(options.logLevel)
 
     let modes: [(isWanted: Bool, mode: WorkerConfiguration.Mode)] = [
       (options.poll, .poll), (options.adaptive, .adaptive), (options.event, .event),
@@ -131,6 +128,14 @@ struct ServeSettings {
   private static func engine(_ text: String) throws -> (driver: String, parameters: Parameters) {
     let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     return (parts[0], parts.count == 2 ? try Parameters(parsing: parts[1]) : [:])
+  }
+
+  /// `debug`
+  static func level(_ text: String) throws -> Logger.Level {
+    guard let level = Logger.Level(rawValue: text) else {
+      throw ValidationError("--log-level is one of \(Logger.Level.allCases.map(\.rawValue).joined(separator: ", "))")
+    }
+    return level
   }
 
   /// `0,2-3`

@@ -12,42 +12,12 @@ struct Service {
   init(_ settings: ServeSettings) { self.settings = settings }
 
   func run() throws {
-    // A peer that goes away is an error of a write and not the end of the process.
-    signal(SIGPIPE, SIG_IGN)
-    // So is a file that may not become as large as a guest wants it (ulimit -f).
-    signal(SIGXFSZ, SIG_IGN)
-    OpenFileLimit.raise()
-    // Before the first thread, so that no thread takes the signal away from the one that waits for it.
-    let ending = try EndingSignals()
-
-    // Nor is a front-end that takes back the memory which it has shared.
-    try BusErrorGuard.install()
-
-    LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
-    var logger = Logger(label: "vdpad")
-    logger.logLevel = settings.logLevel
-
-    let software = try SoftwareEngine(workers: settings.workers) { [logger] report in
-      switch report {
-      case .stuck: logger.error("\(report)")
-      case .goesOn: logger.notice("\(report)")
-      }
-    }
-    defer { software.stop() }
-    if !EventFD.neverBlocks {
-      logger.warning(
-        """
-        guests are called by write(2), which a hostile front-end can make block: the kernel gives this process no \
-        asynchronous I/O (raise fs.aio-max-nr, or allow io_setup and io_submit)
-        """)
-    }
-    let registry = Registry(software: software)
-    try Drivers.register(in: registry)
-    let threads = try SessionThreads()
-    defer { threads.stop() }
+    let platform = try Platform(workers: settings.workers, logLevel: settings.logLevel)
+    defer { platform.stop() }
+    let (registry, ending, logger) = (platform.registry, platform.ending, platform.logger)
 
     let sockets = settings.sockets.map {
-      VhostUserSocket($0, registry: registry, threads: threads, logger: logger)
+      VhostUserSocket($0, registry: registry, threads: platform.threads, logger: logger)
     }
     var engine: EngineHandle?
     if let wanted = settings.engine {
@@ -71,7 +41,7 @@ struct Service {
       try socket.start()
     }
 
-    var printer = StatisticsPrinter(sockets, software)
+    var printer = StatisticsPrinter(sockets, platform.software)
     while !ending.wait(milliseconds: settings.statisticsInterval.map { Int32($0) * 1000 } ?? -1) {
       printer.print()
     }

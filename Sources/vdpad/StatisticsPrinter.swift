@@ -47,7 +47,7 @@ struct StatisticsPrinter {
       let rate = seconds > 0 ? Double(vring.packets &- before) / seconds : 0
       Swift.print(
         row(
-          [name(index, of: socket)]
+          [socket.configuration.type.vringName(index)]
             + [
               vring.packets, vring.bytes, UInt64(rate), vring.dropped, vring.kicks, vring.calls, vring.suppressedCalls,
             ]
@@ -76,12 +76,6 @@ struct StatisticsPrinter {
         Swift.print("switch \(name), \(port.port): addresses \(port.addresses)\(counters)")
       }
     }
-  }
-
-  /// What a vring is called: that of a pair by what the guest does on it.
-  private func name(_ index: Int, of socket: VhostUserSocket) -> String {
-    guard socket.configuration.type == .net else { return "vq\(index)" }
-    return "\(index % 2 == 0 ? "rx" : "tx")\(index / 2)"
   }
 
   /// What else has happened on a vring, in a line below its row; nil if nothing has.

@@ -5,5 +5,5 @@ struct Vdpad: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "vdpad",
     abstract: "Serves virtqueues that VMs and containers offer over vhost-user sockets.",
-    subcommands: [Serve.self, SelfTest.self])
+    subcommands: [Run.self, Serve.self, SelfTest.self])
 }

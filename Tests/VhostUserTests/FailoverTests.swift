@@ -22,12 +22,14 @@ struct FailoverTests {
     let failovers = Mutex<[String]>([])
     let broken = Mutex<[Int]>([])
     let repeated = Mutex<[Int]>([])
+    let stalled = Mutex<[Int]>([])
     func socket(_ socket: VhostUserSocket, event: SocketEvent) {
       switch event {
       case .failedOver(let old, let new, let reason):
         // Who is told finds it so.
         failovers.withLock { $0.append("\(old) \(new) \(socket.binding) \(reason)") }
       case .vringBroken(let index, _): broken.withLock { $0.append(index) }
+      case .stalled(let index, _): stalled.withLock { $0.append(index) }
       case .requestsRepeated(let index, _): repeated.withLock { $0.append(index) }
       default: break
       }
@@ -57,6 +59,32 @@ struct FailoverTests {
     world.engine.reportFailure()
     #expect(try world.traffic.run(200))
     #expect(world.traffic.reports[0].isClean && socket.status.failovers == 2)
+    try world.guest.stop()
+  }
+
+  @Test("A socket that asks for it is bound to its device again, as soon as that can serve")
+  func comesBack() throws {
+    let world = try FailingWorld(startsWithFailing: true, failover: .software, returnsAfter: 5)
+    let (socket, engine) = (world.socket, world.engine)
+    engine.fail("configure")
+    engine.reportFailure()
+    #expect(try world.traffic.run(100))
+    let tries = engine.calls.filter { $0 == "configure" }.count
+    #expect(Self.waits { engine.calls.filter { $0 == "configure" }.count >= tries + 2 })
+    #expect(socket.binding == .software && socket.status.failovers == 1)
+    #expect(try world.traffic.run(100))
+    engine.fail()
+    #expect(Self.waits { socket.binding == world.failing && socket.status.isReady })
+    // Whoever binds it meanwhile has the last word.
+    engine.reportFailure()
+    #expect(Self.waits { socket.binding == .software })
+    engine.fail("configure")
+    try socket.unbind()
+    engine.fail()
+    usleep(50_000)
+    #expect(socket.binding == .software)
+    #expect(try world.traffic.run(100))
+    #expect(world.traffic.reports[0].isClean)
     try world.guest.stop()
   }
 
@@ -136,6 +164,32 @@ struct FailoverTests {
     #expect(Self.waits { world.socket.status.notReadyReason?.contains("vring 0 is lost") == true })
     #expect(world.socket.status.isConnected && world.socket.status.datapath == "software")
     world.engine.fail()
+  }
+
+  @Test("A device that has work and does nothing is told of", arguments: RingLayout.Format.allCases)
+  func stalled(format: RingLayout.Format) throws {
+    let world = try FailingWorld(startsWithFailing: true, format: format, stalls: StallPolicy(milliseconds: 40))
+    let recorder = Recorder()
+    world.socket.setDelegate(recorder)
+    // Nothing to do is no stall.
+    usleep(200_000)
+    #expect(recorder.stalled.withLock { $0 } == [])
+    // It takes nothing.
+    #expect(try !world.traffic.run(64, patience: .milliseconds(10)))
+    #expect(Self.waits { recorder.stalled.withLock { $0 } == [1] })
+    usleep(200_000)
+    #expect(recorder.stalled.withLock { $0 } == [1] && world.socket.status.isReady)
+    #expect(world.socket.status.deviceFailures == 0)
+  }
+
+  @Test("Where that counts as a failure, software goes on")
+  func stalledFailure() throws {
+    let world = try FailingWorld(
+      startsWithFailing: true, failover: .software, stalls: StallPolicy(milliseconds: 40, isFailure: true))
+    #expect(try world.traffic.run(200))
+    #expect(world.traffic.reports[0].isClean && world.socket.status.failovers == 1)
+    #expect(world.socket.status.failoverReason?.contains("has stalled") == true)
+    try world.guest.stop()
   }
 
   @Test("Nobody is let at the rings beside a device that can neither be stopped nor cut off")

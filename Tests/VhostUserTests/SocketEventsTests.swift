@@ -21,6 +21,7 @@ struct SocketEventsTests {
     case .vringBroken(let index, _): "broken \(index)"
     case .requestsFail(let index, _): "requests fail \(index)"
     case .switched(let old, let new): "switched from \(old) to \(new)"
+    case .stalled(let index, let time): "stalled \(index) \(time)"
     case .requestsRepeated(let index, let count): "repeated \(index) \(count)"
     case .failedOver(let old, let new, _): "failed over from \(old) to \(new)"
     case .deviceFailed: "failed"

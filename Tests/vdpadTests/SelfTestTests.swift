@@ -9,34 +9,6 @@ import Virtio
 /// `vdpad self-test` as a process, against `vdpad serve`; and numbered packets through a daemon that is killed.
 @Suite(.serialized)
 struct SelfTestTests {
-  /// What it prints for scripts.
-  private struct Report: Decodable {
-    struct Figures: Decodable {
-      var sent: Int
-      var received: Int
-      var lost: Int
-      var duplicated: Int
-      var reordered: Int
-      var corrupted: Int
-      var misdirected: Int
-      var peakInFlight: Int
-      var reconnects: Int
-      var inFlightAtReconnect: Int
-      var lostAtReconnect: Int
-      var repeatedAtReconnect: Int
-      var latencyNanoseconds: [String: UInt64]
-    }
-    var clean: Bool
-    var seconds: Double
-    var failure: String?
-    var total: Figures
-    var pairs: [Figures]
-  }
-
-  private static func report(_ output: String) throws -> Report {
-    try JSONDecoder().decode(Report.self, from: Data(output.utf8))
-  }
-
   @Test(
     "A back-end that gives packets back is clean, on all of its queues, in both formats",
     arguments: [[], ["--engine", "simulator:queues=2,ring-size=1024"]], [[], ["--packed"]])
@@ -46,7 +18,7 @@ struct SelfTestTests {
       let options = ["self-test", "--socket-path", daemon.path, "--packets", "3000"] + format
       let (status, output) = try Daemon.run(options + ["-j"])
       #expect(status == .exited(0), "\(output)")
-      let report = try Self.report(output)
+      let report = try SelfTestOutput(output)
       #expect(report.clean && report.failure == nil && report.pairs.count == 2)
       #expect(report.pairs.allSatisfy { $0.sent == 3000 && $0.received == 3000 && $0.peakInFlight == 256 })
       #expect(report.total.received == 6000)
@@ -65,7 +37,7 @@ struct SelfTestTests {
       let options = ["self-test", "--socket-path", daemon.path, "--packets", "100", "--timeout", "1"]
       let (status, output) = try Daemon.run(options + ["--json"])
       #expect(status == .exited(1))
-      let report = try Self.report(output)
+      let report = try SelfTestOutput(output)
       #expect(!report.clean && report.failure == nil && report.total.lost == 100 && report.total.received == 0)
       let (again, text) = try Daemon.run(options)
       #expect(again == .exited(1))
@@ -115,7 +87,7 @@ struct SelfTestTests {
       let second = try Self.serve(at: path, [])
       #expect(try test.waitForExit(timeout: .seconds(60)) == .exited(0), "\(test.output())")
       _ = try? test.waitForText("\u{0}", timeout: .seconds(5))
-      let total = try Self.report(test.output()).total
+      let total = try SelfTestOutput(test.output()).total
       #expect(total.reconnects == 1 && total.received + total.lostAtReconnect == 100_000)
       #expect(second.terminate() == .exited(0))
       // The socket of the second one has gone as well.

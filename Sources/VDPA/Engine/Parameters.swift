@@ -4,7 +4,8 @@
 /// Whoever takes them reads each one by name and type and then rejects what it does not know, so that a misspelt name is
 /// an error and never ignored.
 public struct Parameters: Sendable, Hashable, CustomStringConvertible, ExpressibleByDictionaryLiteral {
-  private var values: [String: String]
+  /// All settings by name.
+  public private(set) var values: [String: String]
 
   /// The settings in a dictionary.
   public init(_ values: [String: String] = [:]) { self.values = values }

@@ -41,6 +41,8 @@ final class Session: Sendable {
     var transfer: StatePipe?
     /// Whether the device has served the rings at any time.
     var wasReady = false
+    /// Whether its device makes progress.
+    var stalls = Stalls()
     /// Whether the guest's address is to be announced as soon as the device serves the rings.
     var isToBeAnnounced = false
   }
@@ -72,6 +74,7 @@ final class Session: Sendable {
     connection.start(
       onMessage: { [self] in receive($0) },
       onClose: { [self] in closed($0) })
+    watchStalls()
   }
 
   /// Ends the connection; the end handler is called when the device is closed. On the loop's thread.

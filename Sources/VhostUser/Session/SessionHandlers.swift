@@ -8,6 +8,8 @@ struct SessionHandlers: Sendable {
   var change: @Sendable () -> Void
   /// Once, when the connection has ended and the device is closed.
   var end: @Sendable (VhostUserError) -> Void
+  /// What is done about a device that makes no progress; nil for nothing.
+  var stalls: StallPolicy?
   /// Whether another device stands by for one that fails.
   var hasStandby: @Sendable () -> Bool = { false }
   /// That device is to take over, as soon as the session can be asked for that (``Session/switchDevice(_:)``).

@@ -33,6 +33,12 @@ public struct SocketConfiguration: Sendable {
   public var memoryPolicy: MemoryMapping.FilePolicy
   /// What becomes of the guest when the device fails that the socket is bound to.
   public var failover = Failover.off
+  /// How long after a failover the socket is to be bound to its device again, in milliseconds, and how often that is tried
+  /// until it succeeds; nil leaves it to whoever operates it.
+  public var returnsAfter: Int?
+  /// What is done about a device that has work and makes no progress; nil for nothing. Software is not looked at: its workers
+  /// have a watchdog.
+  public var stalls: StallPolicy? = StallPolicy()
 
   /// A socket.
   ///

@@ -25,6 +25,8 @@ public enum SocketEvent: Sendable {
   case requestsFail(index: Int, reason: String)
   /// Another device serves the rings from now on, or will.
   case switched(from: DeviceHandle, to: DeviceHandle)
+  /// A vring has had something to be done for so long, and its device has done nothing of it.
+  case stalled(index: Int, milliseconds: Int)
   /// A device could not say what it had done of a vring when it failed: so many chains, at most, are served once more.
   case requestsRepeated(index: Int, atMost: Int)
   /// A device has failed, and another one serves the rings from now on, or will.

@@ -152,7 +152,8 @@ final class SocketServer: Sendable {
     let taken: @Sendable () -> Void = { [self] in
       state.value.device = standby
       socket.live.withLock { ($0.failovers, $0.failoverReason) = ($0.failovers + 1, error.description) }
-      release(socket.take(standby, standby: nil))
+      release(socket.take(standby, standby: nil, home: failed.handle))
+      socket.planReturn(to: failed.handle)
       log.failure("failed over from \(failed.handle) (\(failed.driver)) to \(standby.handle): \(error)")
       socket.events.send(.failedOver(from: failed.handle, to: standby.handle, reason: error), from: socket)
     }
@@ -236,7 +237,8 @@ final class SocketServer: Sendable {
           update()
           socket.events.send(event, from: socket)
         },
-        change: { [self] in update() }, end: { [self] in ended($0) }, hasStandby: { [socket] in socket.hasStandby },
+        change: { [self] in update() }, end: { [self] in ended($0) }, stalls: socket.configuration.stalls,
+        hasStandby: { [socket] in socket.hasStandby },
         failOver: { [self] in failOver(because: $0) },
         borrow: { [socket] in socket.canLend ? socket.takeStandby() : nil }, lent: { [self] in lent($0, $1) },
         giveBack: { [self] in giveBack() }))

@@ -21,6 +21,7 @@ extension VhostUserSocket {
   ///   as it was, and so is whoever serves, unless neither device can.
   public func bind(_ device: DeviceHandle) throws {
     try exclusively {
+      setup.withLock { $0.home = nil }
       if let server = server.withLock({ $0 }) { return try switchOver(to: device, server) }
       try edit { setup in
         if setup.device != nil, setup.binding == device { return }
@@ -34,6 +35,7 @@ extension VhostUserSocket {
   /// Binds the socket to the software datapath again, which is claimed when it is needed; see ``bind(_:)``.
   public func unbind() throws {
     try exclusively {
+      setup.withLock { $0.home = nil }
       if let server = server.withLock({ $0 }) { return try switchOver(to: .software, server) }
       edit { setup in
         setup.device?.release()
@@ -50,7 +52,7 @@ extension VhostUserSocket {
   }
 
   /// Has the running side go on with another device.
-  private func switchOver(to device: DeviceHandle, _ server: SocketServer) throws {
+  func switchOver(to device: DeviceHandle, _ server: SocketServer) throws {
     guard !loop.isCurrent else {
       throw VhostUserError(.outOfState, "a delegate cannot wait for its own socket; bind it from another thread")
         .with(socket: configuration.name)
@@ -77,9 +79,11 @@ extension VhostUserSocket {
 
   /// Another device serves, or will. On the loop's thread.
   ///
-  /// - Parameter standby: What stands by for it.
+  /// - Parameters:
+  ///   - standby: What stands by for it.
+  ///   - home: Which one is to be bound again later; nil for none.
   /// - Returns: Those that are not needed any more.
-  func take(_ device: DeviceContext, standby: DeviceContext?) -> [DeviceContext] {
+  func take(_ device: DeviceContext, standby: DeviceContext?, home: DeviceHandle? = nil) -> [DeviceContext] {
     setup.withLock { setup in
       let (before, old) = (setup.devices, setup.away ?? setup.device)
       if let old, !setup.candidates.isEmpty {
@@ -88,6 +92,7 @@ extension VhostUserSocket {
       }
       setup.standby = standby === device ? nil : standby
       (setup.device, setup.driver, setup.binding, setup.away) = (device, device.driver, device.handle, nil)
+      setup.home = home
       return before.filter { old in !setup.devices.contains { $0 === old } }
     }
   }

@@ -23,6 +23,34 @@ extension VhostUserSocket {
     throw VDPAError(error.code, "software cannot stand by for \(device.handle): \(error)")
   }
 
+  // MARK: The way back
+
+  /// Has the socket bound again, later, to a device that has failed, if it asks for that and nobody has bound it since.
+  func planReturn(to home: DeviceHandle) {
+    guard let time = configuration.returnsAfter else { return }
+    loop.run(after: max(time, 1)) { [weak self] in
+      guard let self, self.setup.withLock({ $0.home == home }) else { return }
+      // A switch is waited for, which this thread does a part of.
+      _ = try? PinnedThread(name: "vdpa-return") { self.comeBack(to: home) }
+    }
+  }
+
+  private func comeBack(to home: DeviceHandle) {
+    do {
+      try exclusively {
+        guard let server = server.withLock({ $0 }), setup.withLock({ $0.home == home }) else { return }
+        try switchOver(to: home, server)
+        log.info("\(home) serves again")
+      }
+    } catch let error as VDPAError where [.staleHandle, .unknownEngine, .unknownDevice].contains(error.code) {
+      log.warning("\(home) does not come back: \(error)")
+    } catch {
+      planReturn(to: home)
+    }
+  }
+
+  // MARK: What stands by
+
   /// Has a device stand by again that was to take over and has not.
   func keep(_ standby: DeviceContext?) {
     let surplus = setup.withLock { setup -> DeviceContext? in

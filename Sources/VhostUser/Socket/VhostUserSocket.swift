@@ -19,6 +19,8 @@ public final class VhostUserSocket: Sendable {
     var standby: DeviceContext?
     /// The bound device, while software serves in its place because writes to guest memory are noted.
     var away: DeviceContext?
+    /// The device that has failed and is to be bound again; nil once somebody has bound the socket since.
+    var home: DeviceHandle?
     /// All that have been claimed.
     var devices: [DeviceContext] { [device, standby, away].compactMap { $0 } }
     /// What the candidates have.
@@ -230,6 +232,7 @@ public final class VhostUserSocket: Sendable {
       server.withLock { $0 = nil }
       let devices = setup.withLock { setup in
         defer { (setup.device, setup.standby, setup.away, setup.isStarted) = (nil, nil, nil, false) }
+        setup.home = nil
         return setup.devices
       }
       for device in devices { device.release() }

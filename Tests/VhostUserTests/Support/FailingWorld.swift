@@ -22,7 +22,8 @@ final class FailingWorld {
   ///   - startsWithFailing: Whether the socket is bound to it from the beginning.
   ///   - hasFence: Whether the device can be cut off from memory.
   init(
-    startsWithFailing: Bool, failover: Failover = .off, format: RingLayout.Format = .split, hasFence: Bool = false
+    startsWithFailing: Bool, failover: Failover = .off, format: RingLayout.Format = .split, hasFence: Bool = false,
+    stalls: StallPolicy? = nil, returnsAfter: Int? = nil
   ) throws {
     engine = FailingEngine(isHonest: true, hasFence: hasFence)
     software = try SoftwareEngine()
@@ -34,6 +35,8 @@ final class FailingWorld {
     logger.logLevel = .critical
     var configuration = SocketConfiguration(endpoint: .listen(path: folder.path("s")), parameters: ["port": "loopback"])
     configuration.failover = failover
+    configuration.stalls = stalls
+    configuration.returnsAfter = returnsAfter
     socket = VhostUserSocket(configuration, registry: registry, threads: threads, logger: logger)
     try socket.setQueueCount(1)
     try socket.setCandidates([failing])
