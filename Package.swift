@@ -34,6 +34,7 @@ let package = Package(
     .library(name: "VhostUser", targets: ["VhostUser"]),
     .library(name: "Discovery", targets: ["Discovery"]),
     .library(name: "SimulatorEngine", targets: ["SimulatorEngine"]),
+    .library(name: "Conformance", targets: ["Conformance"]),
     .executable(name: "vdpad", targets: ["vdpad"]),
     .executable(name: "vdpactl", targets: ["vdpactl"]),
   ],
@@ -59,6 +60,8 @@ let package = Package(
     .target(
       name: "SimulatorEngine", dependencies: ["CLinux", "Virtio", "VDPA", system, logging],
       path: "Sources/Engines/SimulatorEngine", swiftSettings: settings),
+    // What every engine is tested with.
+    .target(name: "Conformance", dependencies: ["Virtio", "VDPA", system], swiftSettings: settings),
     .target(name: "Control", dependencies: [system], swiftSettings: settings),
     .target(
       name: "ControlServer", dependencies: ["CLinux", "Control", "VDPA", system, logging] + nio,
@@ -92,6 +95,9 @@ let package = Package(
       name: "live-switch",
       dependencies: ["Datapath", "SimulatorEngine", "VDPA", "VhostUser", "Virtio", logging, argumentParser],
       path: "examples/live-switch", swiftSettings: settings),
+    .executableTarget(
+      name: "virtio-driver", dependencies: ["Datapath", "SimulatorEngine", "VDPA", "Virtio", argumentParser],
+      path: "examples/virtio-driver", swiftSettings: settings),
 
     // Peers not written here: the harness that drives them, for the tests, the demo and the benchmark.
     .target(name: "Peers", dependencies: ["CLinux", system], path: "Tests/Peers", swiftSettings: settings),
@@ -130,6 +136,14 @@ let package = Package(
       name: "DiscoveryTests", dependencies: ["Discovery", "DiscoveryTestSupport", system], swiftSettings: settings),
     .testTarget(
       name: "SimulatorEngineTests", dependencies: ["CLinux", "Virtio", "VDPA", "SimulatorEngine", system],
+      swiftSettings: settings),
+    // The bus drivers with real devices.
+    .testTarget(
+      name: "BusTests", dependencies: ["Virtio", "VDPA", "VhostUser", "Datapath", "SimulatorEngine"],
+      swiftSettings: settings),
+    .testTarget(
+      name: "ConformanceTests",
+      dependencies: ["Conformance", "Virtio", "VDPA", "Datapath", "SimulatorEngine", "DocumentTestSupport"],
       swiftSettings: settings),
     .testTarget(name: "ControlTests", dependencies: ["Control"], swiftSettings: settings),
     .testTarget(

@@ -11,8 +11,8 @@ struct SinglePackets {
   /// How long a packet may take before it counts as lost, in nanoseconds.
   private static let patience: UInt64 = 5_000_000_000
 
-  private let receive: FrontendVring
-  private let transmit: FrontendVring
+  private let receive: DriverVring
+  private let transmit: DriverVring
   private let receiveBuffer: UInt64
   private let transmitBuffer: UInt64
   private let length: Int

@@ -35,6 +35,12 @@ public struct VDPAError: Error, Sendable, CustomStringConvertible {
     public static let operationFailed = Code(rawValue: "operationFailed")
     /// A device does not have what was asked for: features, queues, ring size, addresses.
     public static let notOffered = Code(rawValue: "notOffered")
+    /// A device is set aside for another bus driver (``Registry/setDriverOverride(_:of:)``).
+    public static let wrongBusDriver = Code(rawValue: "wrongBusDriver")
+    /// A device did in a ring what no device may do.
+    public static let deviceFault = Code(rawValue: "deviceFault")
+    /// The process or the system has no memory or no descriptor left.
+    public static let noResources = Code(rawValue: "noResources")
     /// A device could neither be stopped nor be cut off from memory: it may still use what it had.
     public static let stuck = Code(rawValue: "stuck")
     /// Nobody can say where a ring stands, so nobody can go on with it.

@@ -1,4 +1,4 @@
-import VhostUser
+import VDPA
 
 /// What a self-test has found, as a table for people and as JSON for scripts.
 struct SelfTestReport {

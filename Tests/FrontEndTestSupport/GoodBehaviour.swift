@@ -1,3 +1,4 @@
+import VDPA
 import VhostUser
 package import Virtio
 

@@ -112,7 +112,7 @@ struct FailoverTests {
     switch name {
     case "setVring": try world.frontend.setEnabled(true, vring: 0)
     case "memoryChanged":
-      let more = try FrontendRegion(
+      let more = try SharedRegion(
         MemoryRegion(guestAddress: 1 << 40, size: 4096, userAddress: 1 << 44, fileOffset: 0),
         file: MemoryFile.make("more", size: 4096))
       try world.frontend.share([more])

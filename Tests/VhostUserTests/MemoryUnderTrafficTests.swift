@@ -47,7 +47,7 @@ struct MemoryUnderTrafficTests {
       try frontend.connection.tell(request, payload, descriptors: descriptors, isAcknowledged: true)
     }
 
-    func setTable(_ regions: [FrontendRegion]) throws {
+    func setTable(_ regions: [SharedRegion]) throws {
       try tell(.setMemoryTable, MemoryTablePayload(regions: regions.map(\.payload)).encoded, regions.map(\.file))
     }
 
@@ -65,13 +65,13 @@ struct MemoryUnderTrafficTests {
   private static let window = 512
 
   /// Regions behind those of the guest, in files of their own.
-  private static func more(_ count: Int, behind guest: FrontendGuest) throws -> [FrontendRegion] {
+  private static func more(_ count: Int, behind guest: FrontendGuest) throws -> [SharedRegion] {
     let end = guest.memory.regions.map(\.region.guestEnd).max() ?? 0
-    return try FrontendMemory(regionSizes: Array(repeating: 8192, count: count)).regions.map { item in
-      let address = item.region.guestAddress - FrontendMemory.guestBase + end + 4096
-      return FrontendRegion(
+    return try DriverMemory(regionSizes: Array(repeating: 8192, count: count)).regions.map { item in
+      let address = item.region.guestAddress - DriverMemory.guestBase + end + 4096
+      return SharedRegion(
         try MemoryRegion(
-          guestAddress: address, size: item.region.size, userAddress: address + FrontendMemory.userOffset, fileOffset: 0
+          guestAddress: address, size: item.region.size, userAddress: address + DriverMemory.userOffset, fileOffset: 0
         ),
         file: item.file)
     }
@@ -138,7 +138,7 @@ struct MemoryUnderTrafficTests {
     let cut = try same.flatMap { item in
       let first = item.region.size / 2 + 1000
       return try [(0, first), (first, item.region.size - first)].map { (start: UInt64, size: UInt64) in
-        FrontendRegion(
+        SharedRegion(
           try MemoryRegion(
             guestAddress: item.region.guestAddress + start, size: size, userAddress: item.region.userAddress + start,
             fileOffset: start), file: item.file)

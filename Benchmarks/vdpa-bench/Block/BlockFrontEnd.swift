@@ -21,8 +21,8 @@ import Virtio
   }
 
   private let frontend: Frontend
-  private let memory: FrontendMemory
-  private let vring: FrontendVring
+  private let memory: DriverMemory
+  private let vring: DriverVring
   private let area: SplitRingArea
   private let load: BlockLoad
   // Headers of 16 bytes and statuses of one, by request; in memory that this object keeps.
@@ -59,9 +59,9 @@ import Virtio
     }
     places = Int(disk.capacity) * Int(BlockConfiguration.sectorSize) / load.length
     guard places > 0 else { throw PeerError(.invalidRun, "the disk is shorter than a request") }
-    let memory = try FrontendMemory(regionSizes: [1 << 20 + load.depth * (load.length + 64)])
+    let memory = try DriverMemory(regionSizes: [1 << 20 + load.depth * (load.length + 64)])
     self.memory = memory
-    vring = try FrontendVring(index: 0, size: size, in: memory, features: frontend.features)
+    vring = try DriverVring(index: 0, size: size, in: memory, features: frontend.features)
     guard case .split(let area) = vring.driver.memory else {
       throw PeerError(.invalidRun, "the ring is not a split one")
     }

@@ -29,9 +29,10 @@ final class BoundDevice: Device {
       dirtyTracking: settings.hasDirtyTracking ? self : nil,
       announcement: isNet && !without.contains(.announcement) ? self : nil,
       mtuControl: isNet && !without.contains(.mtuControl) ? self : nil,
-      notifyArea: parts.notifyPages == nil ? nil : self, suspension: without.contains(.suspension) ? nil : self,
+      notifyArea: parts.notifyPages == nil ? nil : self,
       // One that translates by itself is unmapped.
-      fencing: settings.translation == .platform ? self : nil)
+      fencing: settings.translation == .platform ? self : nil,
+      suspension: without.contains(.suspension) ? nil : self)
   }
 
   // MARK: Operations

@@ -32,6 +32,11 @@ public final class SimulatorEngine: Engine {
   /// How many devices were asked for with the parameter `devices`.
   public var attributes: EngineAttributes { EngineAttributes(deviceCount: settings.devices) }
 
+  /// What every device of it is and offers.
+  public func deviceAttributes(_ index: Int) -> DeviceAttributes? {
+    devices.indices.contains(index) ? devices[index].parts.attributes(queues: settings.queues) : nil
+  }
+
   /// The simulation behind a device, for those who want to stop it or look into it.
   ///
   /// - Parameter index: The device's number.

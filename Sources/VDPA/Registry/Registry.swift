@@ -18,31 +18,9 @@ public final class Registry: Sendable {
     public let attributes: EngineAttributes
   }
 
-  private struct Entry {
-    let handle: EngineHandle
-    let driver: String
-    let address: EngineAddress
-    /// nil while it is being started or stopped, which happens outside of the lock.
-    var engine: (any Engine)?
-    /// Which device has been claimed by whom.
-    var claims: [Int: Claim] = [:]
-  }
-
-  private struct Claim {
-    let owner: String
-    /// Tells the claim from a later one of the same device.
-    let number: UInt64
-  }
-
-  private struct State {
-    var drivers: [String: any EngineDriver] = [:]
-    var engines: [Int: Entry] = [:]
-    var generation: UInt64 = 0
-    var claims: UInt64 = 0
-  }
-
   private let software: any Engine
-  private let state = Mutex(State())
+  let state = Mutex(State())
+  let events = BusEvents()
 
   /// A registry whose engine −1 is `software`.
   public init(software: any Engine) {
@@ -118,7 +96,7 @@ public final class Registry: Sendable {
     guard let (driver, handle) = reserved else { throw unknownDriver(name) }
     do {
       let engine = try driver.start(at: address)
-      state.withLock { $0.engines[handle.id]?.engine = engine }
+      settle(engine, as: handle, isStarting: true)
       return handle
     } catch {
       state.withLock { $0.engines[handle.id] = nil }
@@ -138,7 +116,7 @@ public final class Registry: Sendable {
       do throws(VDPAError) {
         let (entry, engine) = try Registry.entry(of: handle, in: state)
         guard entry.claims.isEmpty else {
-          let users = entry.claims.sorted { $0.key < $1.key }.map { "device \($0.key) by \($0.value.owner)" }
+          let users = entry.claims.sorted { $0.key < $1.key }.map { "device \($0.key) by \($0.value.holder.owner)" }
           throw VDPAError(
             .engineInUse,
             "\(handle) (\(entry.driver)) is in use: \(users.joined(separator: ", ")); unbind these sockets first")
@@ -150,8 +128,10 @@ public final class Registry: Sendable {
         return .failure(error)
       }
     }
-    try found.get().stop()
-    state.withLock { $0.engines[handle.id] = nil }
+    let engine = try found.get()
+    engine.stop()
+    let gone = state.withLock { $0.engines.removeValue(forKey: handle.id) }
+    disappear(0..<(gone?.deviceCount ?? 0), of: handle)
   }
 
   /// The engines by ascending id, the software engine first.
@@ -196,7 +176,7 @@ public final class Registry: Sendable {
     return VDPAError(.unknownEngine, "there is no engine \(id); there is: \(known)")
   }
 
-  private static func entry(of handle: EngineHandle, in state: State) throws(VDPAError) -> (Entry, any Engine) {
+  static func entry(of handle: EngineHandle, in state: State) throws(VDPAError) -> (Entry, any Engine) {
     guard let entry = state.engines[handle.id], let engine = entry.engine else {
       throw VDPAError(.unknownEngine, "there is no \(handle)")
     }
@@ -214,14 +194,16 @@ public final class Registry: Sendable {
   /// - Parameters:
   ///   - device: Which one; ``DeviceHandle/software`` for a new software device.
   ///   - type: The virtio type that it has to have.
-  ///   - owner: Who claims it, as it appears in logs and errors.
+  ///   - driver: Which bus driver claims it.
+  ///   - owner: For whom, as it appears in logs and errors.
   ///   - queues: The most queues wanted.
   ///   - parameters: Settings for the device itself.
   /// - Returns: The device in its context. It is free again when ``DeviceContext/release()`` has been called.
-  /// - Throws: ``VDPAError`` `unknownEngine`, `staleHandle`, `unknownDevice`, `deviceInUse`, `deviceOpenFailed` or
-  ///   `wrongDeviceType`.
+  /// - Throws: ``VDPAError`` `unknownEngine`, `staleHandle`, `unknownDevice`, `deviceInUse`, `wrongBusDriver`,
+  ///   `deviceOpenFailed` or `wrongDeviceType`.
   public func claim(
-    _ device: DeviceHandle, type: DeviceType, owner: String, queues: Int? = nil, parameters: Parameters = [:]
+    _ device: DeviceHandle, type: DeviceType, by driver: BusDriver = .application, owner: String, queues: Int? = nil,
+    parameters: Parameters = [:]
   ) throws(VDPAError) -> DeviceContext {
     let request = DeviceRequest(
       device: device.device, owner: owner, type: type, queues: queues, parameters: parameters)
@@ -229,20 +211,40 @@ public final class Registry: Sendable {
       try checkSoftware(device)
       return try open(software, Registry.softwareName, device, request) {}
     }
-    let (entry, engine, number) = try look(up: device, claimedBy: owner)
-    let unclaim: @Sendable () -> Void = { [weak self] in
-      self?.state.withLock { state in
-        guard let entry = state.engines[device.engine.id], entry.handle == device.engine,
-          entry.claims[device.device]?.number == number
-        else { return }
-        state.engines[device.engine.id]?.claims[device.device] = nil
-      }
-    }
+    let holder = BusDevice.Claim(driver: driver, owner: owner)
+    let (entry, engine, number) = try look(up: device, claimedBy: holder)
     do throws(VDPAError) {
-      return try open(engine, entry.driver, device, request, released: unclaim)
+      let context = try open(engine, entry.driver, device, request) { [weak self] in
+        guard let self else { return }
+        // One that was not what it had to be was never claimed.
+        var wasClaimed = false
+        change(claim: number, of: device) { claim in
+          wasClaimed = claim?.attributes != nil
+          claim = nil
+        }
+        if wasClaimed { events.send(.released(device), from: self) }
+      }
+      change(claim: number, of: device) { $0?.attributes = context.attributes }
+      events.send(
+        .claimed(
+          BusDevice(
+            handle: device, engineDriver: entry.driver, address: entry.address, attributes: context.attributes,
+            claim: holder, driverOverride: entry.overrides[device.device])), from: self)
+      return context
     } catch {
-      unclaim()
+      change(claim: number, of: device) { $0 = nil }
       throw error
+    }
+  }
+
+  /// Changes a claim, if it is still there.
+  private func change(claim number: UInt64, of device: DeviceHandle, _ body: (inout Claim?) -> Void) {
+    state.withLock { state in
+      guard let entry = state.engines[device.engine.id], entry.handle == device.engine,
+        var claim = Optional(entry.claims[device.device]), claim?.number == number
+      else { return }
+      body(&claim)
+      state.engines[device.engine.id]?.claims[device.device] = claim
     }
   }
 
@@ -253,8 +255,8 @@ public final class Registry: Sendable {
   }
 
   /// Finds a device's engine; notes the claim if there is an owner.
-  private func look(
-    up device: DeviceHandle, claimedBy owner: String? = nil
+  func look(
+    up device: DeviceHandle, claimedBy holder: BusDevice.Claim? = nil
   ) throws(VDPAError) -> (Entry, any Engine, claim: UInt64) {
     func find(_ body: (inout State, Entry) -> VDPAError?) throws(VDPAError) -> (Entry, any Engine) {
       let found: Result<(Entry, any Engine), VDPAError> = state.withLock { state in
@@ -276,15 +278,22 @@ public final class Registry: Sendable {
         .unknownDevice,
         "\(device.engine) (\(entry.driver)) has no device \(device.device); it has \(count), numbered from 0")
     }
-    guard let owner else { return (entry, engine, 0) }
+    guard let holder else { return (entry, engine, 0) }
     var number: UInt64 = 0
     _ = try find { state, entry in
-      if let user = entry.claims[device.device]?.owner {
-        return VDPAError(.deviceInUse, "\(device) is in use by \(user); unbind it there first")
+      if let user = entry.claims[device.device]?.holder {
+        return VDPAError(
+          .deviceInUse, "\(device) is in use by \(user.owner) (bus driver \(user.driver)); unbind it there first")
+      }
+      if let chosen = entry.overrides[device.device], chosen != holder.driver {
+        return VDPAError(
+          .wrongBusDriver,
+          "\(device) (\(entry.driver)) is set aside for the bus driver \(chosen), and \(holder.driver) wants it for "
+            + "\(holder.owner); take another device, or take its driverOverride away")
       }
       state.claims += 1
       number = state.claims
-      state.engines[device.engine.id]?.claims[device.device] = Claim(owner: owner, number: number)
+      state.engines[device.engine.id]?.claims[device.device] = Claim(holder: holder, number: number)
       return nil
     }
     return (entry, engine, number)

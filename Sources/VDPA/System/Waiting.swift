@@ -4,11 +4,7 @@ internal import Synchronization
 ///
 /// - Parameter body: Is given what to call, once, with the value; it may be called before `body` returns.
 package func waitForValue<Value: Sendable>(_ body: (@escaping @Sendable (Value) -> Void) -> Void) -> Value {
-  let answer = Answer<Value>()
-  body { value in
-    answer.value.withLock { $0 = value }
-    answer.signal.signal()
-  }
+  let answer = Answer(body)
   while true {
     let seen = answer.signal.value
     if let value = answer.value.withLock({ $0 }) { return value }
@@ -16,7 +12,30 @@ package func waitForValue<Value: Sendable>(_ body: (@escaping @Sendable (Value) 
   }
 }
 
+/// The same for a time.
+///
+/// - Returns: nil when nothing was told by then; what is told later nobody hears.
+package func waitForValue<Value: Sendable>(
+  within patience: Duration, _ body: (@escaping @Sendable (Value) -> Void) -> Void
+) -> Value? {
+  let deadline = Deadline(after: patience)
+  let answer = Answer(body)
+  while true {
+    let seen = answer.signal.value
+    if let value = answer.value.withLock({ $0 }) { return value }
+    if deadline.hasPassed { return nil }
+    answer.signal.wait(whileEqualTo: seen, nanoseconds: deadline.nanoseconds)
+  }
+}
+
 private final class Answer<Value: Sendable>: Sendable {
   let value = Mutex<Value?>(nil)
   let signal = FutexWord()
+
+  init(_ body: (@escaping @Sendable (Value) -> Void) -> Void) {
+    body { value in
+      self.value.withLock { $0 = value }
+      self.signal.signal()
+    }
+  }
 }

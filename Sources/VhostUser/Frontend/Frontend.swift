@@ -26,7 +26,7 @@ public final class Frontend {
   /// How many memory regions it takes.
   public private(set) var maximumRegions = MemoryTablePayload.maximumRegions
   /// What is shared.
-  public private(set) var regions: [FrontendRegion] = []
+  public private(set) var regions: [SharedRegion] = []
   /// The sizes of the rings that were started.
   private var sizes: [Int: Int] = [:]
 
@@ -85,7 +85,7 @@ public final class Frontend {
   ///
   /// - Parameter more: Regions that overlap neither each other nor what is shared.
   /// - Throws: ``VhostUserError`` `badMemory`, when there would be more regions than the back-end takes; or as every request.
-  public func share(_ more: [FrontendRegion]) throws(VhostUserError) {
+  public func share(_ more: [SharedRegion]) throws(VhostUserError) {
     guard regions.count + more.count <= maximumRegions else {
       throw VhostUserError(
         .badMemory, "\(regions.count + more.count) memory regions, of which the back-end takes \(maximumRegions)"
@@ -116,7 +116,7 @@ public final class Frontend {
     }
   }
 
-  private func setTable(_ table: [FrontendRegion]) throws(VhostUserError) {
+  private func setTable(_ table: [SharedRegion]) throws(VhostUserError) {
     try tell(.setMemoryTable, MemoryTablePayload(regions: table.map(\.payload)).encoded, table.map(\.file))
     regions = table
   }

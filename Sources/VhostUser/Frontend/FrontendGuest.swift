@@ -1,4 +1,3 @@
-internal import Glibc
 public import VDPA
 public import Virtio
 
@@ -7,14 +6,16 @@ public import Virtio
 /// A back-end that goes, as `vdpad` does when it is restarted, is followed by the next one with another
 /// ``start(over:)``: the same memory, and each vring where it stands. For one thread.
 public final class FrontendGuest {
+  /// Memory, vrings and their driver.
+  package let guest: DriverGuest
   /// What its driver and its devices agree upon.
-  public let features: Features
+  public var features: Features { guest.features }
   /// What it shares.
-  public let memory: FrontendMemory
+  public var memory: DriverMemory { guest.memory }
   /// Its vrings.
-  public let vrings: [FrontendVring]
+  public var vrings: [DriverVring] { guest.vrings }
   /// Descriptors a vring.
-  public let ringSize: Int
+  public var ringSize: Int { guest.ringSize }
   /// Who serves it; nil before the first start, and after a stop.
   public private(set) var frontend: Frontend?
   /// Where its back-ends keep what they have in flight, from the first one that does so on.
@@ -34,25 +35,13 @@ public final class FrontendGuest {
     features: Features, vringCount: Int, ringSize: Int = 256, bufferBytes: Int, regionCount: Int = 1,
     startingAt start: UInt16? = nil
   ) throws(VhostUserError) {
-    self.features = features
-    self.ringSize = ringSize
-    let layout: RingLayout
-    do throws(VirtioError) {
-      layout = try RingLayout(RingLayout.Format(for: features), size: ringSize)
+    do {
+      guest = try DriverGuest(
+        features: features, vringCount: vringCount, ringSize: ringSize, bufferBytes: bufferBytes,
+        regionCount: regionCount, startingAt: start)
     } catch {
-      throw VhostUserError(.system, error.message)
+      throw VhostUserError(error)
     }
-    // A piece is in one region: what is left over at the end of each is at most one vring's.
-    let regionCount = max(regionCount, 1)
-    let ringBytes = FrontendVring.bytes(layout)
-    let share = (vringCount * ringBytes + bufferBytes) / regionCount + ringBytes
-    memory = try FrontendMemory(regionSizes: Array(repeating: share, count: regionCount))
-    var vrings: [FrontendVring] = []
-    for index in 0..<vringCount {
-      vrings.append(
-        try FrontendVring(index: index, size: ringSize, in: memory, features: features, startingAt: start))
-    }
-    self.vrings = vrings
   }
 
   /// Has a back-end serve it, from where its vrings stand.
@@ -85,7 +74,11 @@ public final class FrontendGuest {
     let missing = memory.regions.filter { !known.contains($0.region) }
     if !missing.isEmpty { try frontend.share(missing) }
     for vring in vrings {
-      if hasRecord { try vring.takeBack() } else { try vring.resubmit() }
+      do throws(VringFault) {
+        if hasRecord { try vring.takeBack() } else { try vring.resubmit() }
+      } catch {
+        throw VhostUserError(error)
+      }
       try frontend.start(vring.description)
     }
     try frontend.setStatus([.acknowledge, .driver, .featuresOK, .driverOK])
@@ -106,7 +99,7 @@ public final class FrontendGuest {
     var states: [VringState] = []
     for vring in vrings {
       let state = try frontend.stop(vring: vring.index)
-      try vring.takeBack()
+      do { try vring.takeBack() } catch { throw VhostUserError(error) }
       let position = vring.description.state
       guard state == position else {
         throw VhostUserError(
@@ -122,15 +115,6 @@ public final class FrontendGuest {
   ///
   /// - Parameter milliseconds: How long.
   public func wait(milliseconds: Int) {
-    var entries = vrings.flatMap { [$0.call, $0.error] }.map {
-      pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0)
-    }
-    if let socket = frontend?.connection.socket {
-      // That the back-end has gone is reported without asking.
-      entries.append(pollfd(fd: socket.rawValue, events: 0, revents: 0))
-    }
-    let count = nfds_t(entries.count)
-    _ = unsafe poll(&entries, count, CInt(clamping: milliseconds))
-    for vring in vrings { vring.takeCalls() }
+    guest.wait(milliseconds: milliseconds, orEndOf: frontend?.connection.socket)
   }
 }

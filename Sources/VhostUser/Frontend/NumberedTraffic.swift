@@ -1,79 +1,38 @@
-internal import VDPA
+public import VDPA
 internal import Virtio
 
 /// Numbered and timestamped packets over all queue pairs of a guest, sent to a back-end that gives them back, and checked when
 /// they come (`vdpad serve --port loopback`).
 ///
-/// Each pair keeps as many packets with the back-end as its window allows, in every shape that was negotiated: one piece,
-/// header apart, tables. A back-end may be stopped and another one started in the middle, and may also just go: what it
-/// had then is counted by itself. For one thread.
+/// It is ``LoopbackTraffic`` that knows when a back-end has gone. A back-end may be stopped and another one started in the
+/// middle, and may also just go: what it had then is counted by itself. For one thread.
 public final class NumberedTraffic {
   /// What is sent.
-  public struct Configuration: Sendable, Hashable {
-    /// The most packets of a pair that are with the back-end to be sent.
-    public var window = 256
-    /// The lengths of frames in bytes, which take turns; from 60 to 1514.
-    public var lengths = 60...1514
-
-    /// A window of 256 packets, of all lengths.
-    public init() {}
-  }
-
-  /// One pair's rings, buffers and checker.
-  private struct Pair {
-    let receive: FrontendVring
-    let transmit: FrontendVring
-    var checker: TrafficChecker
-    /// Buffers with the device, by id; of those to be sent with the packet's number.
-    var empty: [UInt16: UInt64] = [:]
-    var full: [UInt16: (buffer: UInt64, number: UInt64)] = [:]
-    var freeReceive: [UInt64] = []
-    var freeTransmit: [UInt64] = []
-    /// How many packets are to be sent.
-    var wanted: UInt64 = 0
-  }
-
-  private static let bufferLength = 2048
-  private static let lengthStep = 97
+  public typealias Configuration = LoopbackTraffic.Configuration
 
   /// Whose rings they go over.
   public let guest: FrontendGuest
-  /// What is sent.
-  public let configuration: Configuration
-  private var pairs: [Pair] = []
-  private let hasTables: Bool
+  private let traffic: LoopbackTraffic
 
   /// Traffic over all vrings of a guest: those with an even index receive, the others transmit (virtio 1.2, §5.1.2).
   ///
   /// - Throws: ``VhostUserError`` `system`, when the guest's memory has less than ``bufferBytes(ringSize:pairs:)`` left.
   public init(_ guest: FrontendGuest, _ configuration: Configuration = Configuration()) throws(VhostUserError) {
-    precondition(configuration.lengths.lowerBound >= 60 && configuration.lengths.upperBound <= 1514)
     self.guest = guest
-    self.configuration = configuration
-    hasTables = guest.features.contains(.indirectDescriptors)
-    for index in 0..<guest.vrings.count / 2 {
-      var pair = Pair(
-        receive: guest.vrings[2 * index], transmit: guest.vrings[2 * index + 1],
-        checker: TrafficChecker(pair: UInt16(index)))
-      pair.freeReceive = try buffers(pair.receive.layout.size)
-      pair.freeTransmit = try buffers(pair.transmit.layout.size)
-      pairs.append(pair)
+    do {
+      traffic = try LoopbackTraffic(guest.guest, configuration)
+    } catch {
+      throw VhostUserError(error)
     }
   }
 
   /// How much memory the buffers of so many pairs take, in bytes.
-  public static func bufferBytes(ringSize: Int, pairs: Int) -> Int { 2 * pairs * ringSize * bufferLength }
-
-  private func buffers(_ count: Int) throws(VhostUserError) -> [UInt64] {
-    var buffers: [UInt64] = []
-    for _ in 0..<count {
-      buffers.append(
-        try guest.memory.allocate(NumberedTraffic.bufferLength, alignment: NumberedTraffic.bufferLength))
-    }
-    return buffers
+  public static func bufferBytes(ringSize: Int, pairs: Int) -> Int {
+    LoopbackTraffic.bufferBytes(ringSize: ringSize, pairs: pairs)
   }
 
-  // MARK: Running
+  /// What is sent.
+  public var configuration: Configuration { traffic.configuration }
 
   /// Sends more packets on each pair and waits until all that were sent have come back.
   ///
@@ -85,29 +44,24 @@ public final class NumberedTraffic {
   ///   it has written into a ring what no device may write, or finds a ring broken.
   @discardableResult
   public func run(_ count: UInt64 = 0, patience: Duration = .seconds(5)) throws(VhostUserError) -> Bool {
-    want(count)
-    var deadline = Deadline(after: patience)
-    while !isComplete {
-      if try step() {
-        deadline = Deadline(after: patience)
-        continue
+    do {
+      return try traffic.run(count, patience: patience) { [guest] milliseconds in
+        if let connection = guest.frontend?.connection, !connection.isConnected {
+          throw VhostUserError(.disconnected, "the back-end has closed the connection").with(socket: connection.name)
+        }
+        guest.wait(milliseconds: milliseconds)
       }
-      setWantsCalls(true)
-      // What came before the device knew that it has to call.
-      if try !step() {
-        try checkBackend()
-        if deadline.hasPassed { return false }
-        guest.wait(milliseconds: Int(min(deadline.milliseconds, 1000)))
-      }
-      setWantsCalls(false)
+    } catch let error as VringFault {
+      throw VhostUserError(error)
+    } catch let error as VhostUserError {
+      throw error
+    } catch {
+      preconditionFailure("a kind of error that traffic does not have: \(error)")
     }
-    return true
   }
 
   /// Sends more packets on each pair with the steps to come.
-  public func want(_ count: UInt64) {
-    for i in pairs.indices { pairs[i].wanted += count }
-  }
+  public func want(_ count: UInt64) { traffic.want(count) }
 
   /// One turn over all pairs: takes in what has come and sends what may be sent.
   ///
@@ -115,109 +69,21 @@ public final class NumberedTraffic {
   /// - Throws: ``VhostUserError`` `backendFault`.
   @discardableResult
   public func step() throws(VhostUserError) -> Bool {
-    var hasMoved = false
-    for i in pairs.indices {
-      let hasCome = try collect(&pairs[i])
-      let hasGone = send(&pairs[i])
-      hasMoved = hasMoved || hasCome || hasGone
-    }
-    return hasMoved
+    do { return try traffic.step() } catch { throw VhostUserError(error) }
   }
 
   /// Whether all that is to be sent has been sent and has come back, and nothing is with the back-end to be sent.
-  public var isComplete: Bool {
-    pairs.allSatisfy { $0.checker.sent == $0.wanted && $0.checker.isComplete && $0.full.isEmpty }
-  }
+  public var isComplete: Bool { traffic.isComplete }
 
   /// What became of the packets of each pair so far; those on their way count as lost.
-  public var reports: [TrafficReport] { pairs.map(\.checker.result) }
+  public var reports: [TrafficReport] { traffic.reports }
 
   /// Goes on with another back-end after one that has gone without stopping its rings.
   ///
   /// - Parameter frontend: Connected, and with the features of ``guest`` negotiated.
   /// - Throws: ``VhostUserError`` as ``FrontendGuest/start(over:)``, and as ``step()``.
   public func reconnect(over frontend: Frontend) throws(VhostUserError) {
-    for i in pairs.indices {
-      _ = try collect(&pairs[i])
-      let oldest = pairs[i].full.values.map(\.number).min()
-      pairs[i].checker.reconnect(oldestWithDevice: oldest ?? pairs[i].checker.sent)
-    }
+    do { try traffic.noteLostDevice() } catch { throw VhostUserError(error) }
     try guest.start(over: frontend)
-  }
-
-  private func setWantsCalls(_ wanted: Bool) {
-    for vring in guest.vrings { vring.setWantsCalls(wanted) }
-  }
-
-  private func checkBackend() throws(VhostUserError) {
-    for vring in guest.vrings where vring.isBroken {
-      throw VhostUserError(.backendFault, "the back-end finds the ring broken").with(ring: vring.index)
-    }
-    if let connection = guest.frontend?.connection, !connection.isConnected {
-      throw VhostUserError(.disconnected, "the back-end has closed the connection").with(socket: connection.name)
-    }
-  }
-
-  // MARK: Packets
-
-  private func collect(_ pair: inout Pair) throws(VhostUserError) -> Bool {
-    var hasMoved = false
-    // First what was sent: a packet that has come back may then be known to be no longer with the device.
-    while let (id, _) = try pair.transmit.collect() {
-      if let (buffer, _) = pair.full.removeValue(forKey: id) { pair.freeTransmit.append(buffer) }
-      hasMoved = true
-    }
-    while let (id, length) = try pair.receive.collect() {
-      guard let buffer = pair.empty.removeValue(forKey: id) else { continue }
-      let header = NetHeader.length(for: guest.features)
-      // A packet fits into one buffer, and is written to one.
-      let frame = length > header ? guest.memory.read(buffer + UInt64(header), count: length - header) : []
-      pair.checker.receive(frame, at: MonotonicClock.nanoseconds)
-      pair.freeReceive.append(buffer)
-      hasMoved = true
-    }
-    return hasMoved
-  }
-
-  private func send(_ pair: inout Pair) -> Bool {
-    let header = NetHeader.length(for: guest.features)
-    var (offered, sent) = (false, false)
-    while let buffer = pair.freeReceive.last {
-      // Every other one in a table: the header, some of the packet, the rest.
-      let isIndirect = hasTables && pair.empty.count % 2 == 1
-      let pieces = NumberedTraffic.pieces(buffer, NumberedTraffic.bufferLength, isIndirect ? [header, 53] : [])
-      guard let id = pair.receive.add(writable: pieces, isIndirect: isIndirect) else { break }
-      pair.empty[id] = pair.freeReceive.removeLast()
-      offered = true
-    }
-    if offered { pair.receive.publish() }
-    while pair.checker.sent < pair.wanted, pair.full.count < configuration.window, let buffer = pair.freeTransmit.last {
-      let number = pair.checker.sent
-      let lengths = configuration.lengths
-      let length = lengths.lowerBound + Int(number % 65521) * NumberedTraffic.lengthStep % lengths.count
-      let isIndirect = hasTables && number % 4 == 3
-      let cuts = number % 4 < 2 ? [] : number % 4 == 2 ? [header] : [header, 31]
-      let pieces = NumberedTraffic.pieces(buffer, header + length, isIndirect || cuts.count < 2 ? cuts : [])
-      guard let id = pair.transmit.add(readable: pieces, isIndirect: isIndirect) else { break }
-      // Written before it is announced, and stamped as late as can be.
-      let packet = pair.checker.send(at: MonotonicClock.nanoseconds, length: length)
-      guest.memory.write([UInt8](repeating: 0, count: header) + packet.encoded, at: buffer)
-      pair.full[id] = (pair.freeTransmit.removeLast(), number)
-      sent = true
-    }
-    if sent { pair.transmit.publish() }
-    pair.checker.observe(inFlight: pair.full.count)
-    return sent
-  }
-
-  /// A buffer, cut after so many bytes each time.
-  private static func pieces(_ address: UInt64, _ length: Int, _ cuts: [Int]) -> [FrontendVring.Piece] {
-    var pieces: [FrontendVring.Piece] = []
-    var offset = 0
-    for cut in cuts {
-      pieces.append((address + UInt64(offset), cut))
-      offset += cut
-    }
-    return pieces + [(address + UInt64(offset), length - offset)]
   }
 }

@@ -47,8 +47,8 @@ extension VhostUserSocket {
   func claim(_ handle: DeviceHandle, queues: Int?) throws(VDPAError) -> DeviceContext {
     // Only a software device is made for this socket; any other has the queues that it has.
     try registry.claim(
-      handle, type: configuration.type, owner: configuration.name, queues: handle == .software ? queues : nil,
-      parameters: handle == .software ? configuration.parameters : [:])
+      handle, type: configuration.type, by: .vhostUser, owner: configuration.name,
+      queues: handle == .software ? queues : nil, parameters: handle == .software ? configuration.parameters : [:])
   }
 
   /// Has the running side go on with another device.

@@ -59,7 +59,7 @@ struct FrontendTests {
     for (protocolFeatures, limit) in [(Frontend.usableProtocolFeatures, 509), ([.replyAck], 8)] {
       let socket = try LoopbackSocket()
       let frontend = try negotiated(socket, [], protocolFeatures)
-      let memory = try FrontendMemory(regionSizes: Array(repeating: 4096, count: limit))
+      let memory = try DriverMemory(regionSizes: Array(repeating: 4096, count: limit))
       try frontend.share(memory.regions)
       let error = try #require(throws: VhostUserError.self) { try frontend.share([memory.regions[0]]) }
       #expect(error.code == .badMemory && error.description.contains("takes \(limit)"), "\(error)")
@@ -76,8 +76,8 @@ struct FrontendTests {
   func outside() throws {
     let socket = try LoopbackSocket()
     let frontend = try negotiated(socket)
-    let memory = try FrontendMemory(regionSizes: [1 << 20])
-    let vring = try FrontendVring(index: 1, size: 256, in: memory, features: frontend.features)
+    let memory = try DriverMemory(regionSizes: [1 << 20])
+    let vring = try DriverVring(index: 1, size: 256, in: memory, features: frontend.features)
     let error = try #require(throws: VhostUserError.self) { try frontend.start(vring.description) }
     #expect(error.code == .badMemory && error.ring == 1, "\(error)")
   }
@@ -194,9 +194,9 @@ struct FrontendTests {
         }, position: VringStatePayload(index: index, number: number))
       let frontend = Frontend(try backend.connect())
       try frontend.negotiate(.packedRing)
-      let memory = try FrontendMemory(regionSizes: [1 << 20])
+      let memory = try DriverMemory(regionSizes: [1 << 20])
       try frontend.share(memory.regions)
-      try frontend.start(FrontendVring(index: 0, size: 256, in: memory, features: frontend.features).description)
+      try frontend.start(DriverVring(index: 0, size: 256, in: memory, features: frontend.features).description)
       if isLegal {
         let state = try frontend.stop(vring: 0)
         #expect(state.nextAvail == UInt16(truncatingIfNeeded: number))
@@ -225,10 +225,10 @@ struct FrontendTests {
   @Test("A record of what is in flight goes from one back-end to the next, and the rings stay as they are")
   func inflight() throws {
     for features: ProtocolFeatures in [.inflightSharedMemory, []] {
-      let file = try FrontendMemory(regionSizes: [4096]).regions[0].file
+      let file = try DriverMemory(regionSizes: [4096]).regions[0].file
       let guest = try FrontendGuest(features: .version1, vringCount: 1, ringSize: 8, bufferBytes: 4096)
       let vring = guest.vrings[0]
-      for i in 0..<3 as Range<UInt64> { _ = vring.add(writable: [(FrontendMemory.guestBase + 64 * i, 64)]) }
+      for i in 0..<3 as Range<UInt64> { _ = vring.add(writable: [(DriverMemory.guestBase + 64 * i, 64)]) }
       vring.publish()
       // The second one is returned before the first.
       guest.memory.write([1, 0, 0, 0, 0, 0, 0, 0], at: vring.used + 4)
@@ -256,7 +256,7 @@ struct FrontendTests {
 
   @Test("A record without a file, with two, or without a byte is the back-end's fault")
   func noRecord() throws {
-    let file = try FrontendMemory(regionSizes: [4096]).regions[0].file
+    let file = try DriverMemory(regionSizes: [4096]).regions[0].file
     for (size, count) in [(4096, 0), (4096, 2), (0, 1), (UInt64.max, 1)] as [(UInt64, Int)] {
       let backend = try recorder(.inflightSharedMemory, size: size, files: Array(repeating: file, count: count))
       let frontend = Frontend(try backend.connect())

@@ -1,5 +1,5 @@
 import Testing
-import VhostUser
+import VDPA
 
 struct NumberedPacketTests {
   private static let packets = [60, 61, 67, 68, 1514].map {

@@ -1,14 +1,13 @@
 internal import Glibc
 internal import SystemPackage
-public import VDPA
 public import Virtio
 
-/// One vring of a front-end: its memory, its eventfds, and the driver that makes buffers available in it (virtio 1.2, §2.7
+/// One vring of a driver: its memory, its eventfds, and the driver that makes buffers available in it (virtio 1.2, §2.7
 /// and §2.8).
 ///
 /// What the device writes into it is checked: a device that returns what it does not have is an error, never a wild access.
 /// For one thread.
-public final class FrontendVring {
+public final class DriverVring {
   /// A part of a buffer: its guest address and its length in bytes.
   public typealias Piece = (address: UInt64, length: Int)
   /// A buffer that came back: its id, and how many bytes the device wrote.
@@ -25,13 +24,13 @@ public final class FrontendVring {
   public let kick: OwnedFD
   /// What the device calls.
   public let call: OwnedFD
-  /// What the back-end signals when it finds the ring broken.
+  /// What whoever serves the ring signals when it finds it broken.
   public let error: OwnedFD
   /// The guest addresses of descriptor area, driver area and device area, and of the indirect tables.
   package let descriptor: UInt64, avail: UInt64, used: UInt64, tables: UInt64
   /// The ring's driver.
   package var driver: DriverRing
-  private let memory: FrontendMemory
+  private let memory: DriverMemory
   /// What came back before the ring was made available anew, and has not been collected.
   private var returned: [Returned] = []
 
@@ -43,10 +42,10 @@ public final class FrontendVring {
   ///   - memory: Where it is.
   ///   - features: What was negotiated: format, order, event indices and tables follow it.
   ///   - start: The position at which it starts; nil for the beginning.
-  /// - Throws: ``VhostUserError`` `system`, when it has no room or a size that no ring of the format has.
+  /// - Throws: ``VDPAError`` `noResources`, when it has no room or a size that no ring of the format has.
   public init(
-    index: Int, size: Int, in memory: FrontendMemory, features: Features, startingAt start: UInt16? = nil
-  ) throws(VhostUserError) {
+    index: Int, size: Int, in memory: DriverMemory, features: Features, startingAt start: UInt16? = nil
+  ) throws(VDPAError) {
     self.index = index
     self.memory = memory
     do {
@@ -57,7 +56,7 @@ public final class FrontendVring {
       descriptor = try memory.allocate(layout.descriptorBytes)
       avail = try memory.allocate(layout.availBytes)
       used = try memory.allocate(layout.usedBytes)
-      let length = FrontendVring.longestTable
+      let length = DriverVring.longestTable
       tables = try memory.allocate(IndirectTables.bytes(count: size, length: length))
       let view = memory.memory.addressMap.view
       driver = DriverRing(
@@ -66,7 +65,7 @@ public final class FrontendVring {
           ? try IndirectTables(count: size, length: length, at: tables, memory: view) : nil,
         startingAt: start)
     } catch {
-      throw VhostUserError(.system, "the vring cannot be made: \(error)", errno: error as? Errno).with(ring: index)
+      throw VDPAError(.noResources, "vring \(index) cannot be made: \(error)", underlying: error as? Errno)
     }
   }
 
@@ -79,7 +78,7 @@ public final class FrontendVring {
     return parts.reduce(0) { $0 + ($1 + 4095) & ~4095 }
   }
 
-  /// The vring as a back-end is told of it, at the position where it stands.
+  /// The vring as a device is told of it, at the position where it stands.
   public var description: VringDescription {
     VringDescription(
       index: index, size: layout.size, descriptor: descriptor, avail: avail, used: used,
@@ -116,13 +115,13 @@ public final class FrontendVring {
   /// Takes the next buffer back that the device is done with.
   ///
   /// - Returns: nil when there is none.
-  /// - Throws: ``VhostUserError`` `backendFault`, when the device wrote into the ring what no device may write.
-  public func collect() throws(VhostUserError) -> Returned? {
+  /// - Throws: ``VringFault``, when the device wrote into the ring what no device may write.
+  public func collect() throws(VringFault) -> Returned? {
     if !returned.isEmpty { return returned.removeFirst() }
     return try next()
   }
 
-  private func next() throws(VhostUserError) -> Returned? {
+  private func next() throws(VringFault) -> Returned? {
     do throws(DriverRing.DeviceFault) {
       return try driver.collect().map { (id: $0.head, length: Int($0.length)) }
     } catch {
@@ -133,7 +132,27 @@ public final class FrontendVring {
         case .usedIndex: "the device returned more buffers than it has"
         case .order(let id): "the device returned buffer \(id) out of order"
         }
-      throw VhostUserError(.backendFault, what).with(ring: index)
+      throw VringFault(index: index, reason: what)
+    }
+  }
+
+  /// Takes the next buffer back, as ``collect()``, and waits for it.
+  ///
+  /// - Parameter time: How long at most.
+  /// - Returns: nil when none has come by then.
+  /// - Throws: ``VringFault``, when the device wrote into the ring what no device may write.
+  public func wait(for time: Duration) throws(VringFault) -> Returned? {
+    let deadline = Deadline(after: time)
+    while true {
+      if let one = try collect() { return one }
+      setWantsCalls(true)
+      defer { setWantsCalls(false) }
+      // What came before the device knew that it has to call.
+      if let one = try collect() { return one }
+      if deadline.hasPassed { return nil }
+      var entry = pollfd(fd: call.rawValue, events: Int16(POLLIN), revents: 0)
+      _ = unsafe poll(&entry, 1, deadline.milliseconds)
+      takeCalls()
     }
   }
 
@@ -145,14 +164,14 @@ public final class FrontendVring {
   @discardableResult
   public func takeCalls() -> UInt64 { EventFD.drain(call) }
 
-  /// Whether the back-end has said that it found the ring broken. Asking takes it.
+  /// Whether whoever serves the ring has said that it found the ring broken. Asking takes it.
   public var isBroken: Bool { EventFD.drain(error) > 0 }
 
   /// Takes everything back that a device has given back, to be collected as ever: then the ring's position in
   /// ``description`` is where the device has come to.
   ///
-  /// - Throws: ``VhostUserError`` `backendFault`, as ``collect()``.
-  public func takeBack() throws(VhostUserError) {
+  /// - Throws: ``VringFault``, as ``collect()``.
+  public func takeBack() throws(VringFault) {
     while let one = try next() { returned.append(one) }
   }
 
@@ -160,8 +179,8 @@ public final class FrontendVring {
   ///
   /// The one before must have gone, or have stopped the ring. What it was done with can be collected as ever.
   ///
-  /// - Throws: ``VhostUserError`` `backendFault`, as ``collect()``.
-  public func resubmit() throws(VhostUserError) {
+  /// - Throws: ``VringFault``, as ``collect()``.
+  public func resubmit() throws(VringFault) {
     try takeBack()
     driver.resubmit()
   }

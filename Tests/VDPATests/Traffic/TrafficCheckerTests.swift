@@ -1,5 +1,5 @@
 import Testing
-import VhostUser
+import VDPA
 
 /// What a checker says of every way in which packets can come back.
 struct TrafficCheckerTests {

@@ -1,27 +1,22 @@
 internal import CLinux
-internal import Glibc
 internal import SystemPackage
-internal import VDPA
-package import Virtio
+public import Virtio
 
-/// Memory that a front-end shares with its back-end: memfds, mapped here as well, out of which rings and buffers are taken.
+/// Memory that a driver shares with whoever serves it: memfds, mapped here as well, out of which rings and buffers are taken.
 ///
-/// What is taken stays taken: rings and buffers live as long as the memory. Addresses are guest addresses. The back-end can
-/// write all of it at any time, so what is read is copied out first and looked at then.
-@safe public final class FrontendMemory {
+/// What is taken stays taken: rings and buffers live as long as the memory. Addresses are guest addresses. A device or
+/// a back-end can write all of it at any time, so what is read is copied out first and looked at then.
+@safe public final class DriverMemory {
   /// The guest address of the first region.
   public static let guestBase: UInt64 = 0x4000_0000
   /// How far apart guest addresses and the addresses in front-end space are: nobody follows those here.
   package static let userOffset: UInt64 = 0x7f00_0000_0000 - guestBase
   private static let pageSize: UInt64 = 4096
-  /// F_ADD_SEALS of fcntl(2), and what is promised: its size and its seals do not change.
-  private static let addSeals: CInt = 1033
-  private static let seals: CInt = 0x7
 
   /// The regions, by ascending address, with a page between them that is nobody's.
-  public let regions: [FrontendRegion]
+  public let regions: [SharedRegion]
   /// The mappings.
-  package let memory: GuestMemory
+  public let memory: GuestMemory
   private var view: MemoryView
   /// The first byte of each region that is not taken.
   private var next: [UInt64]
@@ -31,32 +26,40 @@ package import Virtio
   /// Makes memory, all of it zero.
   ///
   /// - Parameter sizes: The size of each region in bytes; rounded up to whole pages of 4096 bytes, one at least.
-  /// - Throws: ``VhostUserError`` `system`, when there is not enough of it.
-  public init(regionSizes sizes: [Int]) throws(VhostUserError) {
+  /// - Throws: ``VDPAError`` `noResources`, when there is not enough of it.
+  public init(regionSizes sizes: [Int]) throws(VDPAError) {
     do {
-      var regions: [FrontendRegion] = []
-      var start = FrontendMemory.guestBase
-      let page = FrontendMemory.pageSize
+      var regions: [SharedRegion] = []
+      var start = DriverMemory.guestBase
+      let page = DriverMemory.pageSize
       for size in sizes {
         let pages = (UInt64(max(size, 1)) + page - 1) & ~(page - 1)
-        let number = unsafe clinux_memfd("frontend")
-        guard number >= 0 else { throw Errno(rawValue: -number) }
-        let file = OwnedFD(adopting: FileDescriptor(rawValue: number))
-        // Whoever maps it can then rely on it, this process too: the back-end has the file as well.
-        guard ftruncate(number, off_t(pages)) == 0, fcntl(number, FrontendMemory.addSeals, FrontendMemory.seals) == 0
-        else { throw Errno(rawValue: errno) }
+        // Whoever maps it can rely on its size, this process too: a back-end has the file as well.
+        let file = try MemoryFile.make("driver", size: Int(pages))
         let region = try MemoryRegion(
-          guestAddress: start, size: pages, userAddress: start + FrontendMemory.userOffset, fileOffset: 0)
-        regions.append(FrontendRegion(region, file: file))
+          guestAddress: start, size: pages, userAddress: start + DriverMemory.userOffset, fileOffset: 0)
+        regions.append(SharedRegion(region, file: file))
         start += pages + page
       }
       memory = try GuestMemory.table(regions.map { ($0.region, $0.file.descriptor) })
       self.regions = regions
     } catch {
-      throw VhostUserError(.system, "no memory can be shared: \(error)", errno: error as? Errno)
+      throw VDPAError(.noResources, "no memory can be shared: \(error)", underlying: error as? Errno)
     }
     view = memory.addressMap.view
     next = regions.map(\.region.guestAddress)
+  }
+
+  /// A new snapshot of some of the regions, mapped once more: what a guest has whose memory changes.
+  ///
+  /// - Parameter indices: Which of ``regions``.
+  /// - Throws: ``VDPAError`` `noResources`, when they cannot be mapped.
+  public func snapshot(of indices: [Int]) throws(VDPAError) -> GuestMemory {
+    do {
+      return try GuestMemory.table(indices.map { (regions[$0].region, regions[$0].file.descriptor) })
+    } catch {
+      throw VDPAError(.noResources, "memory cannot be mapped once more: \(error)")
+    }
   }
 
   /// Takes a piece, which is zero, out of each region in turn: rings and buffers are all over the memory, as a guest's are.
@@ -65,8 +68,8 @@ package import Virtio
   ///   - count: Its size in bytes.
   ///   - alignment: A power of two that its address is a multiple of, in bytes.
   /// - Returns: Its guest address.
-  /// - Throws: ``VhostUserError`` `system`, when no region has that much left.
-  public func allocate(_ count: Int, alignment: Int = 4096) throws(VhostUserError) -> UInt64 {
+  /// - Throws: ``VDPAError`` `noResources`, when no region has that much left.
+  public func allocate(_ count: Int, alignment: Int = 4096) throws(VDPAError) -> UInt64 {
     let (count, mask) = (UInt64(max(count, 0)), UInt64(alignment) - 1)
     for offset in regions.indices {
       let i = (turn + offset) % regions.count
@@ -77,7 +80,7 @@ package import Virtio
       turn = i + 1
       return address
     }
-    throw VhostUserError(.system, "\(count) bytes are more than is left of the memory that is shared")
+    throw VDPAError(.noResources, "\(count) bytes are more than is left of the memory that is shared")
   }
 
   /// Writes bytes. They have to lie in one region.
