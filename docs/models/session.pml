@@ -3,7 +3,8 @@
  * switch and borrowed software. README.md says what is left out. Each step is atomic as a job of the session's loop is; what is
  * said behind a step is the function of Sources/VhostUser that it stands for.
  *
- * Settings: RINGS (1 or 2), TRANSLATED (rings wait for translations), LOGGING, APP, SOFTWARE_FAILS, ROOM.
+ * Settings: RINGS (1 or 2), TRANSLATED (rings wait for translations), LOGGING (and no other messages that change a ring),
+ * APP (binds, unbinds, tries again), FAILOVER_OFF, SOFTWARE_FAILS.
  * BROKEN_x takes one thing out of the rules; each makes a property fail. scripts/model says which of them the code has.
  */
 
@@ -54,7 +55,11 @@ bool logOn;                     /* activeLog */
 bool serves[RINGS], servesEnabled[RINGS];
 /* Devices that are configured, that could not be closed and may write, that could not be closed and were cut off from guest memory,
    that are claimed: bits. */
+#ifdef FAILOVER_OFF
+byte configured, stuck, fenced, claimed = BIT(A);
+#else
 byte configured, stuck, fenced, claimed = BIT(A) | BIT(S);
+#endif
 
 /* The message that waits for its answer, and what would undo it (`before`). */
 mtype = { mNone, mFeatures, mKick, mEnable, mBase, mMemory, mTranslation, mReset, mLog };
@@ -70,7 +75,11 @@ bool goesOn;                    /* changeMemory: hasStandby, asked before the de
 
 /* MARK: VhostUserSocket.Setup, SocketServer.State */
 
+#ifdef FAILOVER_OFF
+byte sDevice = A, sStandby = NONE, sAway = NONE, serverDevice = A;
+#else
 byte sDevice = A, sStandby = S, sAway = NONE, serverDevice = A;
+#endif
 bool isStopping, isStarted = true;
 
 /* Switches that were asked for and have not begun (DeviceSwitch), and the one that is under way. */
@@ -90,6 +99,7 @@ chan jobs = [6] of { mtype, bool, byte, byte };
 mtype = { aIdle, aAsked, aDone, aFailed, aStopping, aStopped };
 mtype application = aIdle;
 byte appDevice, appStandby, olds;
+bool isMade;                    /* appStandby was claimed for this */
 bool retried;                   /* bind to the device that has failed, and nobody has tried since */
 
 byte kept;                      /* scratch, zero between steps */
@@ -316,20 +326,12 @@ inline replace() {
    dirty log (Session.refusal, Handover.compare). */
 inline begin() {
   HOLDS(one_operation_at_a_time, !isBusy);
-#ifndef BROKEN_SAME
-  /* The fault's repair: a device that serves already has nothing to take over from itself. */
-  if :: wanted == wApp && wantedDevice == device && isConfigured -> over(); switched(itsKind, itsDevice); forget() :: else fi;
-#endif
+  HOLDS(standby_has_one_owner, wantedDevice != device || !isConfigured);
   if
-  :: wanted == wNone -> skip
-  :: wanted != wNone -> HOLDS(standby_has_one_owner, wantedDevice != device || !isConfigured)
-  fi;
-  if
-  :: wanted == wNone -> skip
-  :: wanted != wNone && logOn && !CAN_LOG(wantedDevice) -> over(); notSwitched(itsKind, itsDevice); forget()
+  :: logOn && !CAN_LOG(wantedDevice) -> over(); notSwitched(itsKind, itsDevice); forget()
   :: wanted == wApp || (wanted == wGiveBack && accepted) ->
     over(); notSwitched(itsKind, itsDevice); forget()
-  :: wanted != wNone && !(logOn && !CAN_LOG(wantedDevice)) ->
+  :: !(logOn && !CAN_LOG(wantedDevice)) ->
     if
     :: isConfigured -> successor = wantedDevice; operate(oHandOver, device)
     :: !isConfigured && accepted -> operate(oPrepare, device)
@@ -377,7 +379,7 @@ inline idle() {
 #ifndef BROKEN_RETRY
     /* The fault's repair: who asked for another try while the device was being closed is heard now. */
     if :: retried && failure && !isConfigured && !isBusy -> failure = false :: else fi;
-    if :: retried -> configureIfReady(); if :: isBusy -> retried = false :: else fi :: else fi;
+    if :: retried -> configureIfReady(); if :: operation == oConfigure -> retried = false :: else fi :: else fi;
 #endif
     if :: !isBusy -> beginSwitch() :: else fi;
     if :: !isBusy && !ended -> isPaused = false :: else fi
@@ -780,7 +782,15 @@ proctype App() {
         :: (claimed & BIT(S)) && !(claimed & BIT(S2)) -> kept = S2
         :: else -> d = 99
         fi;
-        if :: d == 99 -> skip :: d == S -> d = kept :: else -> appStandby = kept fi;
+        if
+        :: d == 99 -> skip
+        :: d == S -> d = kept
+#ifndef FAILOVER_OFF
+        :: d != 99 && d != S -> appStandby = kept; isMade = true
+#else
+        :: d != 99 && d != S -> skip
+#endif
+        fi;
         kept = 0
       fi;
       if
@@ -792,17 +802,12 @@ proctype App() {
     if
     :: atomic { d == NONE && len(jobs) < 3 ->                                             /* SocketServer.retry, Session.retry */
       if
-#ifndef BROKEN_RETRY
-      :: live && isConfigured && failure -> retried = true
-#endif
+      :: live && isConfigured && failure -> retried = true      /* it is being closed */
       :: live && !isConfigured && failure ->
         failure = false;
+        retried = true;
         configureIfReady();
-#ifndef BROKEN_RETRY
-        if :: !isBusy || operation == oConfigure -> skip :: else -> retried = true fi
-#else
-        if :: isBusy && operation != oConfigure && !MISSING -> retried = true :: else fi
-#endif
+        if :: operation == oConfigure -> retried = false :: else fi
       :: else
       fi;
       skip }
@@ -821,7 +826,8 @@ proctype App() {
 #else
         if :: d != appStandby -> release(d) :: else fi;
         if
-        :: appStandby != NONE ->
+        :: appStandby != NONE && isMade -> release(appStandby)
+        :: appStandby != NONE && !isMade ->
           keep(appStandby);
           if :: live && failure && !ended -> failOver((stuck & BIT(device)) != 0) :: else fi
         :: else
@@ -829,7 +835,7 @@ proctype App() {
 #endif
         }
       fi;
-      atomic { application = aIdle; appDevice = NONE; appStandby = NONE; d = NONE }
+      atomic { application = aIdle; appDevice = NONE; appStandby = NONE; isMade = false; d = NONE }
     fi
 #else
   do
@@ -868,7 +874,7 @@ end:
       || true
 #endif
     );
-    HOLDS(retry_is_heard, !(retried && !MISSING && !isConfigured));
+    HOLDS(retry_is_heard, !(retried && !MISSING && !isConfigured && !(stuck & BIT(device))));
     HOLDS(device_knows_rings, !isConfigured || serves[0] == HERE(0));
     HOLDS(device_knows_rings, !(isConfigured && serves[0]) || servesEnabled[0] == isEnabled[0]);
 #if RINGS == 2
@@ -880,7 +886,10 @@ end:
     HOLDS(socket_and_session_agree, device == sDevice && device == serverDevice);
     HOLDS(log_is_kept, !(logOn && !CAN_LOG(device)));
     HOLDS(nothing_leaks, (claimed & ~(stuck | fenced) & ~(BIT(sDevice) | BIT(sStandby) | BIT(sAway))) == 0);
-    HOLDS(standby_is_kept, IS_SOFTWARE(sDevice) || sStandby != NONE) }
+    #ifndef FAILOVER_OFF
+    HOLDS(standby_is_kept, IS_SOFTWARE(sDevice) || sStandby != NONE);
+#endif
+    skip }
   :: atomic { application == aStopped && empty(jobs) -> HOLDS(given_back_in_the_end, (claimed & ~(stuck | fenced)) == 0) }
   od
 }
