@@ -34,7 +34,8 @@
 #define HOLDS(name, condition) assert(name | (condition))
 bool one_operation_at_a_time, no_message_while_busy, one_answer_a_message, stopped_rings_are_not_served,
   base_after_release, device_knows_rings, reading_is_resumed, every_message_is_answered, one_answer_a_switch,
-  every_switch_is_answered, no_use_after_release, standby_has_one_owner, nothing_leaks, one_device_serves,
+  every_switch_is_answered, no_use_after_release, no_device_replaces_itself, only_the_failed_is_replaced,
+  nothing_leaks, one_device_serves,
   socket_and_session_agree, somebody_serves_again, failure_is_hidden, retry_is_heard, home_is_kept, standby_is_kept,
   log_is_kept, given_back_in_the_end;
 
@@ -53,8 +54,8 @@ bool logOn;                     /* activeLog */
 
 /* What a device knows of rings. */
 bool serves[RINGS], servesEnabled[RINGS];
-/* Devices that are configured, that could not be closed and may write, that could not be closed and were cut off from guest memory,
-   that are claimed: bits. */
+/* Devices that are configured; could not be closed and may write; could not be closed and were cut off from guest memory; are
+   claimed: bits. */
 #ifdef FAILOVER_OFF
 byte configured, stuck, fenced, claimed = BIT(A);
 #else
@@ -67,7 +68,8 @@ mtype message = mNone;
 byte ring;
 bool stoodBy;                   /* there was a standby when the device failed that the message is for */
 /* The operation under way, and what closing is for. */
-mtype = { oNone, oFeatures, oSetVring, oFind, oStopVring, oTakeRing, oMemory, oSetLog, oConfigure, oClose, oHandOver, oPrepare, oEnd };
+mtype = { oNone, oFeatures, oSetVring, oFind, oStopVring, oTakeRing, oMemory, oSetLog, oConfigure, oClose, oHandOver, oPrepare,
+  oEnd };
 mtype operation = oNone;
 mtype = { cNone, cFailed, cBase, cOperation, cMemory, cMove, cReset };
 mtype closing = cNone;
@@ -160,7 +162,10 @@ inline releaseOlds() {
 /* VhostUserSocket.takeBack, SocketServer.returned */
 inline returned() {
   if
-  :: sAway != NONE -> sStandby = sDevice; sDevice = sAway; sAway = NONE; serverDevice = sDevice
+  :: sAway != NONE ->
+    /* One that came to stand by meanwhile has no owner any more, and is given back for that (DeviceContext.deinit). */
+    if :: sStandby != NONE -> kept = sStandby; sStandby = NONE; release(kept); kept = 0 :: else fi;
+    sStandby = sDevice; sDevice = sAway; sAway = NONE; serverDevice = sDevice
   :: else
   fi
 }
@@ -196,7 +201,9 @@ inline operate(what, d) {
   HOLDS(one_operation_at_a_time, !isBusy);
   HOLDS(no_use_after_release, claimed & BIT(d));
   isBusy = true; operation = what;
+#ifndef BROKEN_PAUSE
   if :: !ended -> isPaused = true :: else fi
+#endif
 }
 
 /* Session.configureIfReady */
@@ -238,6 +245,9 @@ inline operationFailed() {
   :: else ->
     HOLDS(failure_is_hidden, ended || !stoodBy);
     if
+#ifdef BROKEN_UNDO
+    :: message == mEnable -> skip
+#endif
     :: message == mFeatures -> accepted = false
     :: message == mKick -> started[ring] = false; waiting[ring] = false
     :: message == mEnable -> isEnabled[ring] = !isEnabled[ring]
@@ -326,7 +336,8 @@ inline replace() {
    dirty log (Session.refusal, Handover.compare). */
 inline begin() {
   HOLDS(one_operation_at_a_time, !isBusy);
-  HOLDS(standby_has_one_owner, wantedDevice != device || !isConfigured);
+  HOLDS(no_device_replaces_itself, wantedDevice != device || !isConfigured);
+  HOLDS(only_the_failed_is_replaced, wantedReplaced == NONE || wantedReplaced == device);
   if
   :: logOn && !CAN_LOG(wantedDevice) -> over(); notSwitched(itsKind, itsDevice); forget()
   :: wanted == wApp || (wanted == wGiveBack && accepted) ->
@@ -346,7 +357,11 @@ inline beginSwitch() {
   :: !isBusy && !isClosed && len(switches) > 0 ->
     switches ? wanted, wantedDevice, wantedReplaced;
     if
+#ifdef BROKEN_REPLACED
+    :: false ->
+#else
     :: wantedReplaced != NONE && wantedReplaced != device ->
+#endif
       over(); dropped(itsKind, itsDevice, false); forget()
     :: else -> begin()
     fi
@@ -382,7 +397,11 @@ inline idle() {
     if :: retried -> configureIfReady(); if :: operation == oConfigure -> retried = false :: else fi :: else fi;
 #endif
     if :: !isBusy -> beginSwitch() :: else fi;
+#ifndef BROKEN_RESUME
     if :: !isBusy && !ended -> isPaused = false :: else fi
+#else
+    skip
+#endif
   fi
 }
 
@@ -440,9 +459,13 @@ inline stopped(r) {
 /* Session.findRings: one ring that waits is found, if the front-end has said all of it */
 inline findRings() {
   if
-  :: started[0] && waiting[0] -> waiting[0] = false; ring = 0; if :: isConfigured -> operate(oFind, device) :: else -> answer(true) fi
+  :: started[0] && waiting[0] ->
+    waiting[0] = false; ring = 0;
+    if :: isConfigured -> operate(oFind, device) :: else -> answer(true) fi
 #if RINGS == 2
-  :: started[1] && waiting[1] -> waiting[1] = false; ring = 1; if :: isConfigured -> operate(oFind, device) :: else -> answer(true) fi
+  :: started[1] && waiting[1] ->
+    waiting[1] = false; ring = 1;
+    if :: isConfigured -> operate(oFind, device) :: else -> answer(true) fi
 #endif
   :: answer(true)
   fi
@@ -519,7 +542,11 @@ proctype Frontend() {
         if
         :: OTHER_STARTED(r) ->                           /* canStopVrings */
           if :: HERE(r) -> operate(oStopVring, device) :: else -> stopped(r) fi
+#ifdef BROKEN_BASE
+        :: stopped(r)
+#else
         :: closeDevice(false, cBase)
+#endif
         fi
       fi
 #ifndef LOGGING
@@ -636,9 +663,7 @@ proctype Device() {
         if
         :: closing == cFailed -> skip
         :: closing == cBase -> closing = cNone; stopped(ring)
-        :: closing == cOperation ->
-          if :: message == mKick && isConfigured -> skip :: else fi;
-          answer(true)
+        :: closing == cOperation -> answer(true)
         :: closing == cMemory && goesOn -> goesOn = false; findRings()
         :: closing == cMemory && !goesOn -> HOLDS(failure_is_hidden, ended || !stoodBy); answer(false)
         :: closing == cMove -> closing = cNone; moveDevice()
@@ -662,7 +687,8 @@ proctype Device() {
       isEarly = earlyFailed; successor = NONE; earlyFailed = false;
       if
       :: WORKS(wantedDevice) && !(configured & BIT(wantedDevice)) && isGood ->                /* .moved */
-        configured = configured & ~BIT(device); /* A device that an earlier connection could not close has that one's memory (README.md). */
+        configured = configured & ~BIT(device);
+        /* A device that an earlier connection could not close has that one's memory (README.md). */
         HOLDS(one_device_serves, (configured & ~stuck) == 0 && !(stuck & BIT(device)));
         configured = configured | BIT(wantedDevice);
         if :: failure && MAY_FAIL(device) -> loseRings() :: else fi;
@@ -672,7 +698,8 @@ proctype Device() {
         over(); switched(itsKind, itsDevice); forget();
         if :: isEarly -> deviceFailed(false) :: else fi;
         if :: !isBusy -> closeFailedDevice() :: else fi
-      :: MAY_FAIL(wantedDevice) || wanted == wBorrow || !WORKS(wantedDevice) || (configured & BIT(wantedDevice)) -> /* .refused, .undone */
+      :: MAY_FAIL(wantedDevice) || wanted == wBorrow || !WORKS(wantedDevice) ||
+          (configured & BIT(wantedDevice)) ->                                             /* .refused, .undone */
         over(); notSwitched(itsKind, itsDevice); forget()
       :: MAY_FAIL(wantedDevice) && MAY_FAIL(device) && !(configured & BIT(wantedDevice)) ->      /* .stopped */
         configured = configured & ~BIT(device); serveNothing(); loseRings();
@@ -697,7 +724,12 @@ proctype Device() {
       do                                                                                  /* Session.endSwitches */
       :: len(switches) > 0 ->
         switches ? wanted, wantedDevice, wantedReplaced;
+#ifdef BROKEN_END
+        if :: wanted == wApp -> skip :: else -> dropped(wanted, wantedDevice, true) fi;
+        over(); forget()
+#else
         over(); dropped(itsKind, itsDevice, true); forget()
+#endif
       :: else -> break
       od;
       live = false; ring = 0;                                                             /* SocketServer.ended */
@@ -744,7 +776,9 @@ proctype Loop() {
 #ifdef BROKEN_GIVE_BACK
       :: live && its == generation && sAway == d -> switchDevice(wGiveBack, d, NONE)
 #else
-      :: live && its == generation && sAway == d -> switchDevice(wGiveBack, d, other)
+      /* The fault's repair: asked for once, and superseded when another device serves than the one that was lent. */
+      :: live && its == generation && sAway == d && wanted != wGiveBack && !(switches?? [wGiveBack, eval(d), eval(other)]) ->
+        switchDevice(wGiveBack, d, other)
 #endif
       :: else
       fi
@@ -822,7 +856,10 @@ proctype App() {
       :: atomic { application == aFailed && len(jobs) < 3 ->                              /* the catch of switchOver */
 #ifdef BROKEN_MADE
         if :: sDevice != d && sStandby != d -> release(d) :: else fi;
-        if :: appStandby != NONE && appStandby != d && sDevice != appStandby && sStandby != appStandby -> release(appStandby) :: else fi
+        if
+        :: appStandby != NONE && appStandby != d && sDevice != appStandby && sStandby != appStandby -> release(appStandby)
+        :: else
+        fi
 #else
         if :: d != appStandby -> release(d) :: else fi;
         if
@@ -858,8 +895,6 @@ proctype App() {
 
 /* MARK: What holds when nothing is under way */
 
-#define AT_REST (QUIET && application != aAsked && application != aDone && application != aFailed)
-
 active proctype Properties() {
 end:
   do
@@ -893,5 +928,12 @@ end:
   :: atomic { application == aStopped && empty(jobs) -> HOLDS(given_back_in_the_end, (claimed & ~(stuck | fenced)) == 0) }
   od
 }
+
+/* Who asked for a switch is answered, whatever the front-end and the devices do (no operation takes for ever). */
+ltl switch_is_answered { [] ((application == aAsked) -> <> (application != aAsked)) }
+/* A connection that has ended is over some time, with its device closed. */
+ltl connection_ends { [] ((live && isClosed) -> <> !live) }
+/* A standby that was taken takes over, stands by again, or the connection ends. */
+ltl failover_ends { [] (failingOver -> <> (!failingOver || isClosed)) }
 
 init { atomic { run Frontend(); run Device(); run Reports(); run Loop(); run App() } }
