@@ -1,6 +1,6 @@
 # Short names for what is in scripts/, and for the lab.
 
-.PHONY: demo test bench bench-dpdk bench-block latency fairness rings instructions fuzz lab lint format
+.PHONY: demo test bench bench-dpdk bench-block latency fairness rings instructions fuzz model lab lint format
 
 demo:
 	@scripts/demo
@@ -33,6 +33,9 @@ instructions:
 # make fuzz seconds=600
 fuzz:
 	@scripts/fuzz --seconds $(or $(seconds),60)
+
+model:
+	@scripts/model
 
 lab:
 	@lab/run

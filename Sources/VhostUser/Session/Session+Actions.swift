@@ -61,7 +61,7 @@ extension Session {
         findRings { done(answer.map { .payload($0, descriptors: []) } ?? .success) }
       case .failure(let error):
         // The device uses neither the old nor the new memory any more once it is closed.
-        let goesOn = handlers.hasStandby()
+        let goesOn = goesOn
         closeDevice(because: error) { [self] _ in
           guard goesOn else { return done(outcome(.failure(error))) }
           state.value.protocolState.take(memory)

@@ -9,7 +9,9 @@ extension Session {
     state.value.failure = error.description
     log.failure("\(error)")
     emit(.deviceFailed(error))
-    if isFirst && state.value.end == nil { handlers.failOver(error) }
+    guard isFirst && state.value.end == nil else { return }
+    state.value.isFailingOver = handlers.hasStandby()
+    handlers.failOver(error)
   }
 
   /// An operation has failed that the front-end waits for. Where another device stands by, that is configured with what the
@@ -19,7 +21,7 @@ extension Session {
   func operationFailed(
     _ error: VDPAError, before: SessionState, _ done: @escaping @Sendable (Outcome) -> Void
   ) {
-    guard handlers.hasStandby(), state.value.end == nil else {
+    guard goesOn, state.value.end == nil else {
       state.value.protocolState = before
       return done(outcome(.failure(error)))
     }
@@ -28,6 +30,9 @@ extension Session {
       if isClosed { done(.success) }
     }
   }
+
+  /// Whether somebody takes over from a device that fails; for one that has said so itself, somebody may be about to.
+  var goesOn: Bool { handlers.hasStandby() || state.value.isFailingOver }
 
   /// Closes a device that has reported its failure, as soon as no operation is under way.
   ///

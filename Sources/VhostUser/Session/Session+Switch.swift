@@ -122,6 +122,7 @@ extension Session {
   }
 
   private func refuse(_ wanted: DeviceSwitch, _ error: VDPAError) {
+    if wanted.replaced != nil { state.value.isFailingOver = false }
     log.warning("not switched: \(error)")
     wanted.done(.failed(error))
   }
@@ -131,7 +132,7 @@ extension Session {
     var attributes = SessionOffer.attributes(of: device)
     if wanted.canBorrow { attributes.protocolFeatures.insert(.logSharedMemory) }
     state.value.protocolState.restrict(to: attributes)
-    state.value.device = device
+    (state.value.device, state.value.isFailingOver) = (device, false)
     state.value.misses = TranslationMisses()
     // First, so that who hears of it finds it so.
     wanted.done(.switched)

@@ -43,6 +43,8 @@ final class Session: Sendable {
     var wasReady = false
     /// Whether its device makes progress.
     var stalls = Stalls()
+    /// Whether another device is going to take over from one that has failed.
+    var isFailingOver = false
     /// Whether the guest's address is to be announced as soon as the device serves the rings.
     var isToBeAnnounced = false
   }
@@ -82,6 +84,9 @@ final class Session: Sendable {
 
   /// What serves the rings, or will.
   var device: DeviceContext { state.value.device }
+
+  /// Whether writes to guest memory are noted.
+  var isLogging: Bool { state.value.protocolState.activeLog != nil }
 
   /// Whether the device serves the rings.
   var isReady: Bool { state.value.isConfigured }

@@ -191,14 +191,17 @@ final class SocketServer: Sendable {
   /// The bound device is to serve again.
   private func giveBack() {
     guard let session = state.value.session, let own = socket.away else { return }
+    let lent = state.value.device
     // The session is in the middle of something.
     loop.run { [self] in
       guard state.value.session === session, socket.away === own else { return }
       session.switchDevice(
-        DeviceSwitch(device: own, canBorrow: true) { [self] outcome in
+        DeviceSwitch(device: own, replaced: lent, canBorrow: true) { [self] outcome in
           switch outcome {
           case .switched, .disconnected: returned()
           case .superseded: break
+          // It is asked again when that ends.
+          case .failed where session.isLogging: break
           case .failed(let error):
             log.failure("software goes on: \(own.handle) (\(own.driver)) does not take over again: \(error)")
             release(socket.take(state.value.device, standby: nil))

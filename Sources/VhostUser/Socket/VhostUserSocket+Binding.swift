@@ -61,8 +61,9 @@ extension VhostUserSocket {
     if next.binding == device { return server.retry() }
     // Front-ends have been told how many there are.
     let queues = try next.queues ?? attributes(&next).queueCount
-    // The one that stands by is as good as a new one, and may have what a new one would need.
-    let standby = device == .software ? next.standby : nil
+    // The one that stands by is as good as a new one, and may have what a new one would need. Whoever has it, no failover can.
+    let standby = device == .software ? takeStandby() : nil
+    let before = next.standby
     let claimed = try standby ?? claim(device, queues: queues)
     do {
       (next.device, next.driver, next.binding) = (claimed, claimed.driver, device)
@@ -70,9 +71,9 @@ extension VhostUserSocket {
       let offer = try prepare(&next).1
       try server.switchDevice(to: claimed, offer: offer, standby: next.standby)
     } catch {
-      // One that has taken over meanwhile, for a device that failed, serves.
-      if setup.withLock({ $0.device !== claimed && $0.standby !== claimed }) { claimed.release() }
-      if let made = next.standby, setup.withLock({ $0.device !== made && $0.standby !== made }) { made.release() }
+      if standby == nil { claimed.release() } else { keep(standby) }
+      // One that was there before may be about to take over.
+      if let made = next.standby, made !== before { made.release() }
       throw error
     }
   }
