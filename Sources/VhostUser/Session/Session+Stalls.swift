@@ -24,8 +24,10 @@ extension Session {
 
   private func lookForStalls(_ policy: StallPolicy) {
     let current = state.value
-    // Whether a worker of this process is stuck its watchdog tells.
-    guard current.isConfigured, !current.isBusy, current.failure == nil, device.handle != .software else {
+    // Whether a worker of this process is stuck its watchdog tells. A look at memory that is still arriving would wait for it.
+    guard current.isConfigured, !current.isBusy, current.failure == nil, device.handle != .software,
+      !current.protocolState.isArriving
+    else {
       state.value.stalls = Stalls()
       return
     }

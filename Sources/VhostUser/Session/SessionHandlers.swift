@@ -14,7 +14,8 @@ struct SessionHandlers: Sendable {
   var hasStandby: @Sendable () -> Bool = { false }
   /// That device is to take over, as soon as the session can be asked for that (``Session/switchDevice(_:)``).
   var failOver: @Sendable (VDPAError) -> Void = { _ in }
-  /// A device that serves in place of one that keeps no dirty log, while writes are noted; nil when there is none. It is told by `lent` whether it does.
+  /// A device that serves in place of one that keeps no dirty log, while writes are noted; nil when there is none.
+  /// `lent` is told whether it does.
   var borrow: @Sendable () -> DeviceContext? = { nil }
   var lent: @Sendable (DeviceContext, Bool) -> Void = { _, _ in }
   /// Writes are noted no longer: the device that was lent is to be given back, if there is one.
